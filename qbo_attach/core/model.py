@@ -41,6 +41,8 @@ class Action(StrEnum):
     LOOK = "look"
     DUPLICATE_CONTENT = "duplicate_content"
     FILE_MISSING = "file_missing"
+    SOURCE_CHANGED = "source_changed"
+    REFUSED = "refused"
 
 
 class Outcome(StrEnum):

@@ -9,8 +9,9 @@ from __future__ import annotations
 import codecs
 import csv
 import io
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple, Protocol, TypeVar
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from typing import NamedTuple, TypeVar, cast
 
 from qbo_attach.core.errors import TableError
 
@@ -142,18 +143,8 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     DUPS: RunLogRow._fields,
 }
 
-Row = TypeVar("Row", bound=tuple[str, ...], covariant=True)
-
-
-class RowType(Protocol[Row]):
-    """A NamedTuple class of text fields: what a table is made of."""
-
-    _fields: tuple[str, ...]
-    _field_defaults: dict[str, str]
-
-    def _make(self, iterable: Iterable[str], /) -> Row:
-        """Build one row from its cells, in order."""
-
+Row = TypeVar("Row", bound=tuple[str, ...])
+"""A NamedTuple of text: what a table's rows are made of."""
 
 _GUARDED = frozenset("=+-@'\t\r\n")
 """A cell that begins so would be run by a spreadsheet (or hide from it); it gets a leading `'`."""
@@ -167,22 +158,25 @@ def encode_table(columns: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> I
     Line ends are LF. Cells are guarded against spreadsheets. Bytes of a file name that are not
     UTF-8 appear as an escape, so that the table itself always is UTF-8.
     """
+    yield encode_rows([columns])
+    rows = iter(rows)
+    while chunk := list(islice(rows, _CHUNK_ROWS)):
+        yield encode_rows(chunk)
+
+
+def encode_rows(rows: Iterable[tuple[str, ...]]) -> bytes:
+    """Rows as they stand in the table, without a header."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(columns)
-    for count, row in enumerate(rows, 1):
+    for row in rows:
         if _GUARDED.isdisjoint([cell[:1] for cell in row]):
             writer.writerow(row)
         else:
             writer.writerow([f"'{c}" if c[:1] in _GUARDED else c for c in row])
-        if count % _CHUNK_ROWS == 0:
-            yield buffer.getvalue().encode("utf-8", "backslashreplace")
-            buffer.seek(0)
-            buffer.truncate()
-    yield buffer.getvalue().encode("utf-8", "backslashreplace")
+    return buffer.getvalue().encode("utf-8", "backslashreplace")
 
 
-def decode_table(row_type: RowType[Row], stream: io.BufferedIOBase, url: str) -> Iterator[Row]:
+def decode_table(row_type: type[Row], stream: io.BufferedIOBase, url: str) -> Iterator[Row]:
     """Read a table with a header row: UTF-8 with or without BOM, or UTF-16; `,` or `;`.
 
     Columns may stand in any order and any case; columns we do not know are passed over; a column
@@ -197,6 +191,7 @@ def decode_table(row_type: RowType[Row], stream: io.BufferedIOBase, url: str) ->
     width = len(header)
     picks, defaults = _columns(row_type, header, url)
     straight = picks == list(range(width))
+    make = cast("Callable[[list[str]], Row]", row_type._make)  # type: ignore[attr-defined]
     for line, cells in records(text, delimiter, url):
         if len(cells) != width:
             if not any(cell.strip() for cell in cells):
@@ -207,7 +202,7 @@ def decode_table(row_type: RowType[Row], stream: io.BufferedIOBase, url: str) ->
         row = cells if straight else _picked(cells + defaults, picks)
         if "'" in [cell[:1] for cell in row]:
             row = [cell[1:] if cell[:1] == "'" else cell for cell in row]
-        yield row_type._make(row)
+        yield make(row)
 
 
 def _picked(cells: list[str], picks: list[int]) -> list[str]:
@@ -289,18 +284,20 @@ def _header(text: io.TextIOWrapper, url: str) -> tuple[list[str], str]:
     raise TableError(url, "the first line must name the columns", row=1)
 
 
-def _columns(row_type: RowType[Row], header: list[str], url: str) -> tuple[list[int], list[str]]:
+def _columns(row_type: type[Row], header: list[str], url: str) -> tuple[list[int], list[str]]:
     """Where each field's cell stands in a record to which the defaults were appended."""
     picks: list[int] = []
     defaults: list[str] = []
-    for name in row_type._fields:
+    fields: tuple[str, ...] = row_type._fields  # type: ignore[attr-defined]
+    field_defaults: dict[str, str] = row_type._field_defaults  # type: ignore[attr-defined]
+    for name in fields:
         if header.count(name) > 1:
             raise TableError(url, "this column stands twice in the header", row=1, column=name)
         if name in header:
             picks.append(header.index(name))
-        elif name in row_type._field_defaults:
+        elif name in field_defaults:
             picks.append(len(header) + len(defaults))
-            defaults.append(row_type._field_defaults[name])
+            defaults.append(field_defaults[name])
         else:
             found = ", ".join(header)
             raise TableError(url, f"this column is missing; found: {found}", row=1, column=name)

@@ -1,0 +1,201 @@
+"""The run log folded: what is in QBO, what is in doubt, what was refused.
+
+`History` is the only authority on what was sent. It takes the chain's records in order and never
+looks at a clock, a file or QBO.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+
+from qbo_attach.core.chain import (
+    Done,
+    Facts,
+    GroupFile,
+    Intent,
+    Looked,
+    Record,
+    Recorded,
+    Refused,
+    RunEnded,
+    RunStarted,
+    Snapshot,
+)
+from qbo_attach.core.model import DONE_OUTCOMES, Outcome
+
+SETTLED_LOOKS = 3
+"""So many settled looks that find nothing, and a group may go out under a new requestid."""
+
+
+@dataclass(slots=True)
+class Doubt:
+    """A request group whose intent is written and whose outcome is not known for every file.
+
+    `open` holds the files without an outcome, by key. `partial`: some file of the group has one,
+    so that the identical request must never go out again.
+    """
+
+    intent: Intent
+    open: dict[str, GroupFile]
+    settled_looks: int = 0
+    partial: bool = False
+
+
+@dataclass(slots=True)
+class History:
+    """The folded chain.
+
+    `done`: attachments in QBO by path. `done_by_key`: the same by idempotency key. `doubts`:
+    groups in doubt by requestid. `refused`: last refusal by path. `facts`: digests by path of
+    files that are not done themselves. `store` and `run_id`: of the run whose records come now.
+    """
+
+    done: dict[str, Done] = field(default_factory=dict)
+    done_by_key: dict[str, Done] = field(default_factory=dict)
+    doubts: dict[str, Doubt] = field(default_factory=dict)
+    doubt_of_key: dict[str, str] = field(default_factory=dict)
+    doubt_of_path: dict[str, str] = field(default_factory=dict)
+    refused: dict[str, Refused] = field(default_factory=dict)
+    facts: dict[str, Facts] = field(default_factory=dict)
+    store: str = ""
+    run_id: str = ""
+    last_run: RunStarted | None = None
+    last_end: RunEnded | None = None
+
+    def fold(self, records: Iterable[Record]) -> History:
+        """Take records in chain order; returns itself."""
+        for record in records:
+            self.apply(record)
+        return self
+
+    def apply(self, record: Record) -> None:  # noqa: C901 - one branch a kind, a table in effect
+        """Take one record."""
+        match record:
+            case Recorded():
+                self._recorded(record)
+            case Intent():
+                self._intent(record)
+            case Facts():
+                self._facts(record)
+            case Looked():
+                if record.settled and record.request_id in self.doubts:
+                    self.doubts[record.request_id].settled_looks += 1
+            case RunStarted():
+                self.last_run, self.last_end = record, None
+                self.store, self.run_id = record.store, record.run_id
+            case RunEnded():
+                self.last_end = record
+            case Snapshot():
+                self.store = record.store
+            case Done():
+                self._keep(record)
+            case Refused():
+                self.refused[record.path] = record
+
+    def _intent(self, intent: Intent) -> None:
+        earlier = self.doubts.get(intent.request_id)
+        if earlier is not None:
+            earlier.intent = replace(intent, files=earlier.intent.files)
+            return
+        open_files = {file.key: file for file in intent.files}
+        doubt = Doubt(intent, open_files, partial=intent.partial)
+        self.doubts[intent.request_id] = doubt
+        for file in intent.files:
+            # A key that stood in another group in doubt has left it: the rest of a group that
+            # was found in part, or three settled looks found nothing of, goes out anew.
+            self._close(file.key)
+            self.doubt_of_key[file.key] = intent.request_id
+            self.doubt_of_path[file.path] = intent.request_id
+
+    def _close(self, key: str) -> GroupFile | None:
+        """Take a key out of the group it is in doubt in; the group goes with its last file."""
+        request_id = self.doubt_of_key.pop(key, None)
+        if request_id is None:
+            return None
+        doubt = self.doubts[request_id]
+        file = doubt.open.pop(key)
+        doubt.partial = True
+        if self.doubt_of_path.get(file.path) == request_id:
+            del self.doubt_of_path[file.path]
+        if not doubt.open:
+            del self.doubts[request_id]
+        return file
+
+    def _recorded(self, record: Recorded) -> None:
+        file = self._close(record.key) or record.file
+        outcome = record.outcome
+        if outcome == Outcome.DELETED:
+            gone = self.done_by_key.pop(record.key, None)
+            if gone is not None and self.done.get(gone.path) is gone:
+                del self.done[gone.path]
+        elif outcome in DONE_OUTCOMES and file is not None:
+            self.refused.pop(record.path, None)
+            self.facts.pop(record.path, None)
+            self._keep(
+                Done(
+                    key=record.key,
+                    path=file.path,
+                    sent_file_name=file.sent_file_name,
+                    qbo_entity_type=file.qbo_entity_type,
+                    qbo_entity_id=file.qbo_entity_id,
+                    size_bytes=file.size_bytes,
+                    modified_at=file.modified_at,
+                    etag=file.etag,
+                    sha256=record.sha256 or file.sha256,
+                    attachable_id=record.attachable_id,
+                    outcome=outcome,
+                    run_id=self.run_id,
+                    store=self.store,
+                )
+            )
+        elif outcome == Outcome.ERROR:
+            self.refused[record.path] = Refused(record.path, record.error, self.run_id)
+
+    def _facts(self, facts: Facts) -> None:
+        done = self.done_by_key.get(facts.key) if facts.key else None
+        if done is None:
+            self.facts[facts.path] = facts
+            return
+        if self.done.get(done.path) is done:
+            del self.done[done.path]
+        self._keep(
+            replace(
+                done,
+                path=facts.path,
+                size_bytes=facts.size_bytes,
+                modified_at=facts.modified_at,
+                etag=facts.etag,
+                sha256=facts.sha256 or done.sha256,
+                store=self.store,
+            )
+        )
+
+    def _keep(self, done: Done) -> None:
+        self.done[done.path] = done
+        self.done_by_key[done.key] = done
+
+    def holds(self, key: str) -> bool:
+        """Whether an attachable may exist under this key: done, or in doubt."""
+        return key in self.done_by_key or key in self.doubt_of_key
+
+    def doubtful_file(self, path: str) -> GroupFile | None:
+        """The attachment at this path in a group in doubt, as its intent has it."""
+        request_id = self.doubt_of_path.get(path)
+        if request_id is None:
+            return None
+        return next(f for f in self.doubts[request_id].open.values() if f.path == path)
+
+    def snapshot(self, folds_to: int) -> Iterator[Record]:
+        """The records that fold to this very state, rows in path order."""
+        yield Snapshot(folds_to, self.store, len(self.done_by_key))
+        yield from sorted(self.done_by_key.values(), key=lambda done: done.path)
+        yield from sorted(self.refused.values(), key=lambda refused: refused.path)
+        yield from sorted(self.facts.values(), key=lambda facts: facts.path)
+        for doubt in self.doubts.values():
+            intent = doubt.intent
+            if doubt.partial:
+                intent = replace(intent, files=tuple(doubt.open.values()), partial=True)
+            yield intent
+            for _ in range(doubt.settled_looks):
+                yield Looked(intent.request_id, intent.written_at, 0, settled=True)

@@ -1,0 +1,227 @@
+"""What follows from an answer, or from none: outcomes, new groups, doubts, or the run's end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from qbo_attach.core.chain import GroupFile, Recorded
+from qbo_attach.core.errors import StoppedError, StorageError
+from qbo_attach.core.model import Attachable, Fault, Outcome, Recovery
+from qbo_attach.core.uploading import RefusalWatch, match_answer
+from qbo_attach.engine.groups import Group
+from qbo_attach.qbo import faults
+from qbo_attach.qbo.body import BodyFailedError, BodyLengthError
+from qbo_attach.qbo.wire import UploadAnswer
+from qbo_attach.storage.place import SourceChangedError, SourceMissingError
+from qbo_attach.storage.runlog import utc_text
+
+if TYPE_CHECKING:
+    from qbo_attach.engine.session import UploadSession
+
+NOT_DONE_IN_A_ROW = 8
+"""So many failed connections (or locked companies) without an answer between end the run."""
+_LONGEST_BACKOFF_S = 30.0
+
+
+class Answers:
+    """Takes what became of each group that was sent."""
+
+    def __init__(self, session: UploadSession) -> None:
+        self._session = session
+        self._refusals = RefusalWatch()
+        self._not_done = 0
+
+    def answered(self, group: Group, answer: UploadAnswer, duration_s: float) -> None:
+        """QBO answered item by item."""
+        session = self._session
+        self._not_done = 0
+        items = [(item.attachable, item.fault) for item in answer.items]
+        matched = match_answer(group.files, items)
+        session.size.answered(len(group.files), matched=not matched.missing)
+        session.bytes.sent(group.size_bytes, duration_s)
+        again: list[GroupFile] = []
+        missing = list(matched.missing)
+        for file in group.files:
+            attachable = matched.made.get(file.key)
+            fault = matched.refused.get(file.key)
+            if attachable is not None:
+                self._made(group, file, attachable, answer, duration_s)
+            elif fault is not None:
+                match faults.recovery(fault):
+                    case Recovery.IN_DOUBT:
+                        missing.append(file)
+                    case Recovery.NOT_DONE:
+                        again.append(file)
+                    case Recovery.STOP:
+                        self._refused_file(group, file, fault, Outcome.NOT_SENT, duration_s)
+                        session.stop(faults.StopError(fault))
+                    case Recovery.REFUSED:
+                        self._refused_file(group, file, fault, Outcome.ERROR, duration_s)
+        if missing:
+            self._doubt(group, missing)
+        if again:
+            session.prepare(session.new_group(tuple(again)))
+
+    def failed(self, group: Group, error: Exception) -> None:
+        """The request had no answer of items; each kind of error has its recovery."""
+        session = self._session
+        match error:
+            case faults.InDoubtError():
+                self.in_doubt(group)
+            case faults.NotDoneError():
+                self._again(group, error)
+            case faults.RefusedError():
+                self._refused(group, error)
+            case BodyFailedError():
+                self._unreadable(group, error)
+            case faults.StopError():
+                self.not_sent(group)
+                session.stop(error)
+            case _:
+                # Not one of ours: whether bytes left is not known, so the group is in doubt.
+                self.in_doubt(group)
+                session.stop(error)
+
+    def in_doubt(self, group: Group) -> None:
+        """The group may have had its effect; its attempt is over now."""
+        self._doubt(group, group.files)
+
+    def not_sent(self, group: Group) -> None:
+        """The group surely did not go out: its intent is closed."""
+        if not group.clean:
+            # An earlier sending of these files may have had its effect.
+            self.in_doubt(group)
+            return
+        for file in group.files:
+            self._record(group, file, Outcome.NOT_SENT)
+
+    def _doubt(self, group: Group, files: Iterable[GroupFile]) -> None:
+        self._session.doubt_over[group.request_id] = self._session.clock.monotonic()
+        for file in files:
+            self._session.leave_batch(file.path)
+
+    def _again(self, group: Group, error: faults.NotDoneError) -> None:
+        """Send the same group again, with a renewed intent, after the wait that is told."""
+        session = self._session
+        if not faults.is_throttle(error.fault) and error.fault.status != 401:  # noqa: PLR2004
+            self._not_done += 1
+            backoff_s = min(_LONGEST_BACKOFF_S, 2.0 ** (self._not_done - 1))
+            session.pacer.pause(error.retry_after_s or backoff_s)
+        if self._not_done >= NOT_DONE_IN_A_ROW:
+            self.not_sent(group)
+            session.stop(StoppedError(f"{error} It failed {self._not_done} times in a row."))
+        elif session.stopped is not None:
+            self.not_sent(group)
+        else:
+            session.prepare(group)
+
+    def _refused(self, group: Group, error: faults.RefusedError) -> None:
+        """A whole request was refused: halves go on alone, so that one file holds up no other."""
+        self._not_done = 0
+        if len(group.files) == 1:
+            self._refused_file(group, group.files[0], error.fault, Outcome.ERROR, 0.0)
+            return
+        middle = len(group.files) // 2
+        for half in (group.files[:middle], group.files[middle:]):
+            self._session.prepare(self._session.new_group(half))
+
+    def _unreadable(self, group: Group, error: BodyFailedError) -> None:
+        """A source could not be read as planned; its neighbours go on as a new group."""
+        session = self._session
+        bad = group.files[error.index]
+        if isinstance(error.cause, SourceMissingError):
+            outcome = Outcome.FILE_MISSING
+        elif isinstance(error.cause, (SourceChangedError, BodyLengthError)):
+            outcome = Outcome.SOURCE_CHANGED
+        else:
+            # The place is to blame, not the file.
+            if error.begun:
+                self.in_doubt(group)
+            else:
+                self.not_sent(group)
+            place = error.cause if isinstance(error.cause, StorageError) else error
+            session.stop(StoppedError(f"{place} Run again to go on."))
+            return
+        if not group.clean:
+            self.in_doubt(group)
+            return
+        self._record(group, bad, outcome, error=str(error.cause))
+        rest = tuple(file for file in group.files if file is not bad)
+        if rest and error.begun:
+            self._doubt(group, rest)
+        elif rest:
+            session.prepare(session.new_group(rest))
+
+    def _made(
+        self,
+        group: Group,
+        file: GroupFile,
+        attachable: Attachable,
+        answer: UploadAnswer,
+        duration_s: float,
+    ) -> None:
+        size = attachable.size_bytes
+        note = ""
+        if size is not None and size != file.size_bytes:
+            note = f"QBO shows {size} bytes where {file.size_bytes} were sent"
+        self._record(
+            group,
+            file,
+            Outcome.SUCCESS,
+            error=note,
+            attachable_id=attachable.id,
+            status_code=str(answer.status),
+            intuit_tid=answer.intuit_tid,
+            duration_s=duration_s,
+        )
+        self._watch("")
+
+    def _refused_file(
+        self, group: Group, file: GroupFile, fault: Fault, outcome: Outcome, duration_s: float
+    ) -> None:
+        self._record(
+            group,
+            file,
+            outcome,
+            error=f"{fault}. {faults.remedy(fault)}",
+            status_code=str(fault.status or ""),
+            intuit_tid=fault.intuit_tid,
+            duration_s=duration_s,
+        )
+        if outcome is Outcome.ERROR:
+            self._watch(fault.code, fault)
+
+    def _watch(self, code: str, fault: Fault | None = None) -> None:
+        if self._refusals.answered(code) and fault is not None:
+            why = "QBO refuses most uploads with the same fault"
+            self._session.stop(StoppedError(f"{why}: {fault}. {faults.remedy(fault)}"))
+
+    def _record(
+        self,
+        group: Group,
+        file: GroupFile,
+        outcome: Outcome,
+        *,
+        error: str = "",
+        attachable_id: str = "",
+        status_code: str = "",
+        intuit_tid: str = "",
+        duration_s: float = 0.0,
+    ) -> None:
+        self._session.record(
+            Recorded(
+                at=utc_text(self._session.clock.utcnow()),
+                outcome=outcome.value,
+                key=file.key,
+                path=file.path,
+                request_id=group.request_id,
+                attachable_id=attachable_id,
+                sha256=group.digests.get(file.key, "") or file.sha256,
+                status_code=status_code,
+                error=error,
+                intuit_tid=intuit_tid,
+                attempt=group.attempt,
+                duration_ms=int(duration_s * 1000),
+            )
+        )

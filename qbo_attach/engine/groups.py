@@ -1,0 +1,74 @@
+"""A request group on its way, and what is sent of it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from dataclasses import dataclass, field
+
+from qbo_attach.core.chain import GroupFile, Intent
+from qbo_attach.engine.ports import Sources
+from qbo_attach.qbo.body import BodySource
+from qbo_attach.qbo.multipart import UploadPart
+from qbo_attach.storage.place import SourceChangedError
+
+
+@dataclass(slots=True)
+class Group:
+    """Files that travel in one request.
+
+    `attempt` counts the sendings, from 1. `send_by` is the clock's monotonic second after which
+    no first byte leaves. `clean`: no sending of these files may have had an effect so far.
+    `digests` are those of the bytes that were read for sending, by key.
+    """
+
+    request_id: str
+    boundary: str
+    files: tuple[GroupFile, ...]
+    attempt: int = 1
+    clean: bool = True
+    send_by: float = 0.0
+    digests: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all its files."""
+        return sum(file.size_bytes for file in self.files)
+
+    def intent(self, written_at: str, send_by: str, marker: str) -> Intent:
+        """What must be durable before the group's first byte leaves."""
+        return Intent(
+            self.request_id, self.boundary, self.attempt, written_at, send_by, marker, self.files
+        )
+
+    def parts(self) -> list[UploadPart]:
+        """The files as the wire wants them."""
+        return [
+            UploadPart(file.sent_file_name, file.content_type, file.size_bytes, file.refs, file.key)
+            for file in self.files
+        ]
+
+    def bodies(self, sources: Sources) -> list[BodySource]:
+        """For each file, a door that opens its bytes and notes their digest when they are all."""
+        return [self._body(sources, file) for file in self.files]
+
+    def _body(self, sources: Sources, file: GroupFile) -> BodySource:
+        async def pieces() -> AsyncIterator[bytes]:
+            digest = hashlib.sha256()
+            held = b""
+            async with aclosing(sources.pieces(file)) as stream:  # type: ignore[type-var]  # a generator
+                async for piece in stream:
+                    digest.update(piece)
+                    if held:
+                        yield held
+                    held = piece
+            found = digest.hexdigest()
+            if file.sha256 and found != file.sha256:
+                # The last piece is still here: the request cannot have been whole.
+                raise SourceChangedError(file.path, "its content is not what the plan read")
+            self.digests[file.key] = found
+            if held:
+                yield held
+
+        return pieces

@@ -1,0 +1,73 @@
+"""The doors of the engine: run log, company, sources. A simulation stands behind them as well."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from enum import Enum
+from typing import Protocol
+
+from qbo_attach.core.chain import GroupFile, Record
+from qbo_attach.core.history import History
+from qbo_attach.core.model import Attachable
+from qbo_attach.qbo.body import BodySource
+from qbo_attach.qbo.multipart import UploadPart
+from qbo_attach.qbo.wire import UploadAnswer
+
+
+class Log(Protocol):
+    """The run log, held by this run; see `storage.runlog.RunLog`."""
+
+    history: History
+    predecessor_unproven_since: float | None
+
+    async def append(
+        self, records: Sequence[Record], *, release: bool = False, snapshot: bool = False
+    ) -> None:
+        """Make records durable, then fold them into `history`."""
+
+
+class Company(Protocol):
+    """QBO; see `qbo.client.QboClient`."""
+
+    @property
+    def requests_sent(self) -> dict[str, int]:
+        """Requests that left, by kind."""
+
+    @property
+    def clock_offset_s(self) -> float:
+        """QBO's clock minus ours."""
+
+    async def upload(
+        self,
+        parts: Sequence[UploadPart],
+        bodies: Sequence[BodySource],
+        *,
+        request_id: str,
+        boundary: str,
+        before_first_byte: Callable[[], None],
+    ) -> UploadAnswer:
+        """Send a group once."""
+
+    async def attachables_by_marker(self, markers: Sequence[str]) -> list[Attachable]:
+        """What carries one of these markers."""
+
+    async def attachables_of(self, entity_type: str, ids: Sequence[str]) -> list[Attachable]:
+        """What hangs on one of these entities."""
+
+
+class SourceState(Enum):
+    """What a source is, seen against the intent that named it."""
+
+    UNCHANGED = "unchanged"
+    CHANGED = "changed"
+    MISSING = "missing"
+
+
+class Sources(Protocol):
+    """The files to send."""
+
+    def pieces(self, file: GroupFile) -> AsyncIterator[bytes]:
+        """Exactly the bytes of the file that was planned; raises SourceError for any other."""
+
+    async def state(self, file: GroupFile) -> SourceState:
+        """Whether the file is still the one that was planned, by size, time and etag."""

@@ -1,0 +1,205 @@
+"""Settling groups in doubt: look at QBO, adopt what is there, send again what is not.
+
+A look counts as settled when it comes `settle_s` after the attempt is known to be over; an
+earlier one may adopt a group that is there whole, and never leads to a sending.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from qbo_attach.core.chain import GroupFile, Intent, Looked, Recorded
+from qbo_attach.core.history import Doubt
+from qbo_attach.core.model import Attachable, Outcome
+from qbo_attach.core.uploading import after_settled_look, is_ours
+from qbo_attach.engine.groups import Group
+from qbo_attach.engine.ports import SourceState
+from qbo_attach.qbo.faults import QboError
+from qbo_attach.storage.runlog import utc_text
+
+if TYPE_CHECKING:
+    from qbo_attach.engine.session import UploadSession
+
+RESENDS = 6
+"""A group that is still in doubt after so many settled looks in one run is left to the next."""
+
+_CLOCKS_DIFFER_S = 2.0
+"""Slack of a creation time against our clock, after the offset of QBO's `Date` is taken off."""
+
+
+async def settle(session: UploadSession) -> None:
+    """Settle every group in doubt, or leave it in doubt when that does not come to an end.
+
+    Ends the run (`session.stopped`) where QBO refuses the looks themselves.
+    """
+    try:
+        await Settling(session).run()
+    except QboError as error:
+        session.stop(error)
+
+
+class Settling:
+    """One run's settling."""
+
+    def __init__(self, session: UploadSession) -> None:
+        self._session = session
+        self._history = session.log.history
+        self._looks: dict[str, int] = {}
+        self._due: dict[str, float] = {}
+
+    async def run(self) -> None:
+        """Look until nothing is in doubt, the bound is met, or the run stops."""
+        session = self._session
+        await session.writer.flush()
+        if self._history.doubts and session.options.settle_s > 0:
+            await self._adopt_early()
+        while session.stopped is None:
+            open_ids = [i for i in self._history.doubts if self._looks.get(i, 0) < RESENDS]
+            if not open_ids:
+                return
+            next_due = min(map(self._due_at, open_ids))
+            await session.wait(next_due - session.clock.monotonic())
+            if session.stopped is None:
+                await self._settle_due()
+                await session.quiet()
+                if session.writer.failure is None:
+                    await session.writer.flush()
+
+    def _due_at(self, request_id: str) -> float:
+        session = self._session
+        over = session.doubt_over.setdefault(request_id, session.clock.monotonic())
+        return max(self._due.get(request_id, 0.0), over + session.options.settle_s)
+
+    async def _adopt_early(self) -> None:
+        """Groups that are at QBO whole need no waiting."""
+        doubts = list(self._history.doubts.values())
+        found = await self._look(doubts)
+        for doubt in doubts:
+            theirs = found.get(doubt.intent.request_id, {})
+            if len(theirs) == len(doubt.open):
+                self._adopt(doubt, theirs)
+        await self._session.writer.flush()
+
+    async def _settle_due(self) -> None:
+        now = self._session.clock.monotonic()
+        due = [
+            doubt
+            for request_id, doubt in self._history.doubts.items()
+            if self._looks.get(request_id, 0) < RESENDS and self._due_at(request_id) <= now
+        ]
+        found = await self._look(due)
+        for doubt in due:
+            await self._settled(doubt, found.get(doubt.intent.request_id, {}))
+
+    async def _settled(self, doubt: Doubt, found: dict[str, Attachable]) -> None:
+        session = self._session
+        intent = doubt.intent
+        self._looks[intent.request_id] = self._looks.get(intent.request_id, 0) + 1
+        self._due[intent.request_id] = session.clock.monotonic() + session.options.settle_s
+        at = utc_text(session.clock.utcnow())
+        session.writer.add(Looked(intent.request_id, at, len(found), settled=True))
+        rest = [file for file in doubt.open.values() if file.key not in found]
+        states = {file.key: await session.sources.state(file) for file in rest}
+        then = after_settled_look(
+            tuple(doubt.open.values()),
+            found,
+            looks=doubt.settled_looks + 1,
+            partial=doubt.partial,
+            unchanged=frozenset(k for k, s in states.items() if s is SourceState.UNCHANGED),
+        )
+        self._adopt(doubt, then.adopt)
+        for file in then.give_up:
+            missing = states[file.key] is SourceState.MISSING
+            self._record(
+                intent,
+                file,
+                Outcome.FILE_MISSING if missing else Outcome.SOURCE_CHANGED,
+                error="its answer was lost, QBO does not have it, and the file is not what was "
+                "to be sent",
+            )
+        if then.resend:
+            attempt = intent.attempt + 1
+            again = Group(intent.request_id, intent.boundary, intent.files, attempt, clean=False)
+            session.prepare(again)
+        if then.anew:
+            group = session.new_group(then.anew)
+            group.clean = False
+            self._looks[group.request_id] = self._looks[intent.request_id]
+            session.prepare(group)
+
+    def _adopt(self, doubt: Doubt, found: dict[str, Attachable]) -> None:
+        for key, attachable in found.items():
+            self._record(
+                doubt.intent, doubt.open[key], Outcome.ADOPTED, attachable_id=attachable.id
+            )
+
+    def _record(
+        self,
+        intent: Intent,
+        file: GroupFile,
+        outcome: Outcome,
+        *,
+        error: str = "",
+        attachable_id: str = "",
+    ) -> None:
+        self._session.record(
+            Recorded(
+                at=utc_text(self._session.clock.utcnow()),
+                outcome=outcome.value,
+                key=file.key,
+                path=file.path,
+                request_id=intent.request_id,
+                attachable_id=attachable_id,
+                sha256=file.sha256,
+                error=error,
+                attempt=intent.attempt,
+            )
+        )
+
+    # -- looking ------------------------------------------------------------------------------
+
+    async def _look(self, doubts: list[Doubt]) -> dict[str, dict[str, Attachable]]:
+        """What QBO shows of these groups: by requestid, by key. A few queries for all."""
+        marked = [doubt for doubt in doubts if doubt.intent.marker != "none"]
+        plain = [doubt for doubt in doubts if doubt.intent.marker == "none"]
+        found: dict[str, dict[str, Attachable]] = {}
+        if marked:
+            keys = [key for doubt in marked for key in doubt.open]
+            shown = await self._session.company.attachables_by_marker(keys)
+            by_marker = {}
+            for attachable in reversed(shown):
+                by_marker.update({attachable.tag: attachable, attachable.note: attachable})
+            for doubt in marked:
+                theirs = {key: by_marker[key] for key in doubt.open if key in by_marker}
+                found[doubt.intent.request_id] = theirs
+        if plain:
+            found.update(await self._look_at_entities(plain))
+        return found
+
+    async def _look_at_entities(self, doubts: list[Doubt]) -> dict[str, dict[str, Attachable]]:
+        by_type: dict[str, set[str]] = {}
+        for doubt in doubts:
+            for file in doubt.open.values():
+                by_type.setdefault(file.refs[0].type, set()).add(file.refs[0].id)
+        shown: list[Attachable] = []
+        for entity_type, ids in by_type.items():
+            shown += await self._session.company.attachables_of(entity_type, sorted(ids))
+        claimed = {done.attachable_id for done in self._history.done_by_key.values()}
+        found: dict[str, dict[str, Attachable]] = {}
+        for doubt in doubts:
+            theirs = found.setdefault(doubt.intent.request_id, {})
+            not_before = self._not_before(doubt.intent)
+            for file in doubt.open.values():
+                for attachable in shown:
+                    fits = is_ours(file, attachable, not_before=not_before)
+                    if fits and attachable.id not in claimed:
+                        theirs[file.key] = attachable
+                        claimed.add(attachable.id)
+                        break
+        return found
+
+    def _not_before(self, intent: Intent) -> datetime:
+        written = datetime.fromisoformat(intent.written_at.replace("Z", "+00:00"))
+        offset_s = self._session.company.clock_offset_s - _CLOCKS_DIFFER_S
+        return written + timedelta(seconds=offset_s)

@@ -1,0 +1,1 @@
+"""All of httpx: what we say to QuickBooks Online, and what it says to us."""

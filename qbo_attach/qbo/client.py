@@ -1,0 +1,279 @@
+"""What we ask of a QBO company: uploads, one attempt each, and reads, tried again where they may.
+
+An upload is never sent twice here: whether and when it may be is decided where the run log is.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
+
+import httpx
+
+from qbo_attach.core.model import Attachable
+from qbo_attach.core.ports import Clock
+from qbo_attach.qbo import qbdt, wire
+from qbo_attach.qbo.body import Body, BodySource
+from qbo_attach.qbo.envelopes import attachable_from_json, get, text_of
+from qbo_attach.qbo.exchange import Exchange
+from qbo_attach.qbo.faults import RefusedError
+from qbo_attach.qbo.multipart import MAX_REQUEST_BYTES, MarkerField, UploadPart, lay_out
+from qbo_attach.qbo.pacing import Pacer
+from qbo_attach.qbo.realm import Realm, TokenSource
+from qbo_attach.qbo.wire import Request, UploadAnswer
+
+
+class QboClient:
+    """One realm of QuickBooks Online.
+
+    Args:
+        base_url: https address of the API; http is taken for this machine only.
+        realm_id: the company.
+        tokens: bearer tokens.
+        pacer: shared by all that talks to this realm.
+        clock: time, for deadlines and waits.
+        transport: httpx's transport; None for the network.
+        minor_version: of the API.
+        deadline_s: seconds that a request may take in all.
+        marker_field: where the idempotency key rides.
+        verify: whether the server's certificate is checked.
+        chance: numbers in [0, 1) for jitter.
+    """
+
+    def __init__(  # noqa: PLR0913  # all by name
+        self,
+        *,
+        base_url: str,
+        realm_id: str,
+        tokens: TokenSource,
+        pacer: Pacer,
+        clock: Clock,
+        transport: httpx.AsyncBaseTransport | None = None,
+        minor_version: int = wire.MINOR_VERSION,
+        deadline_s: float = 120.0,
+        marker_field: MarkerField = "tag",
+        verify: bool = True,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        exchange = Exchange(
+            base_url, clock, transport=transport, deadline_s=deadline_s, verify=verify
+        )
+        self._realm = Realm(exchange, tokens, pacer, clock, chance)
+        self.realm_id = realm_id
+        self._minor_version = minor_version
+        self._marker_field: MarkerField = marker_field
+
+    @property
+    def requests_sent(self) -> dict[str, int]:
+        """Requests that left, by kind: upload, query, read, delete."""
+        return dict(self._realm.requests_sent)
+
+    @property
+    def clock_offset_s(self) -> float:
+        """QBO's clock minus ours, by the last `Date` header; a second is its grain."""
+        return self._realm.clock_offset_s
+
+    async def upload(
+        self,
+        parts: Sequence[UploadPart],
+        bodies: Sequence[BodySource],
+        *,
+        request_id: str,
+        boundary: str,
+        before_first_byte: Callable[[], None],
+    ) -> UploadAnswer:
+        """Send a group once. A small group's bytes are read before its slot, large ones stream.
+
+        Args:
+            parts: the files, in order.
+            bodies: for each part, opens its bytes; exactly `size_bytes` of them.
+            request_id: QBO's `requestid`.
+            boundary: 1 to 70 letters, digits, `-`, `_`, that occur in no file.
+            before_first_byte: last check; called when the slot is there and again when the
+                connection stands. What it raises comes out as it is, and nothing was sent.
+
+        Raises:
+            NotDoneError: surely without effect: no connection, 401 (the token was refreshed), or
+                a throttle (the pacer was paused). `retry_after_s` tells the wait.
+            InDoubtError: no or no readable answer, 5xx, 600.
+            StopError: a person must act first.
+            RefusedError: the request as a whole.
+            BodyFailedError: a file could not be read; `begun` tells whether bytes had left.
+        """
+        layout = lay_out(parts, boundary, self._marker_field)
+        if layout.content_length > MAX_REQUEST_BYTES:
+            raise ValueError(f"the request has {layout.content_length} bytes, over 100 MB")
+        request = wire.upload_request(self.realm_id, layout, request_id, self._minor_version)
+        body = Body(layout, bodies, before_first_byte)
+        await body.read_ahead()
+        return await self._realm.ask(
+            "upload", request, wire.read_upload_answer, body, before_first_byte
+        )
+
+    async def query(self, statement: str) -> list[dict[str, Any]]:
+        """The rows of one page; reads are tried again where that may help.
+
+        Raises:
+            QboError: QBO refused, or every try failed.
+        """
+        words = statement.split()
+        entity = words[[word.lower() for word in words].index("from") + 1]
+        return list((await self._page(statement, entity)).rows)
+
+    async def query_all(
+        self, entity: str, where: str = "", page_size: int = wire.PAGE_ROWS, order: str = ""
+    ) -> AsyncIterator[dict[str, Any]]:
+        """All rows of an entity, page by page, until one is not full."""
+        start = 1
+        while True:
+            statement = wire.select_page(entity, where, start=start, rows=page_size, order=order)
+            rows = (await self._page(statement, entity)).rows
+            for row in rows:
+                yield row
+            if len(rows) < page_size:
+                return
+            start += len(rows)
+
+    async def attachables_of(self, entity_type: str, ids: Sequence[str]) -> list[Attachable]:
+        """The attachables that hang on any of these entities of one type."""
+        kind = f"AttachableRef.EntityRef.Type = {wire.quoted(entity_type)}"
+        return [
+            attachable
+            for some in _chunks(sorted(set(ids)))
+            async for attachable in self._attachables(
+                f"{kind} AND AttachableRef.EntityRef.value IN {wire.in_list(some)}"
+            )
+        ]
+
+    async def attachables_by_marker(self, markers: Sequence[str]) -> list[Attachable]:
+        """The attachables that carry one of these markers; none if markers are not sent."""
+        if self._marker_field == "none":
+            return []
+        name = self._marker_field.capitalize()
+        return [
+            attachable
+            for some in _chunks(sorted(set(markers)))
+            async for attachable in self._attachables(f"{name} IN {wire.in_list(some)}")
+        ]
+
+    async def all_attachables(self) -> AsyncIterator[Attachable]:
+        """Every attachable of the company, in pages of 1,000."""
+        async for attachable in self._attachables(""):
+            yield attachable
+
+    async def read_attachable(self, attachable_id: str) -> Attachable | None:
+        """One attachable as it is now; None if QBO has none of that id."""
+        request = self._get(f"attachable/{attachable_id}")
+        try:
+            return await self._realm.read("read", request, wire.read_attachable_answer)
+        except RefusedError as error:
+            if error.fault.code == "610":
+                return None
+            raise
+
+    async def delete_attachable(self, attachable: Attachable) -> None:
+        """Delete an attachable, also if it was changed since it was read; gone already is good."""
+        try:
+            await self._delete(attachable)
+        except RefusedError as error:
+            if error.fault.code == "610":
+                return
+            if error.fault.code != "5010":
+                raise
+            now = await self.read_attachable(attachable.id)
+            if now is not None:
+                await self._delete(now)
+
+    async def download(self, attachable_id: str) -> AsyncIterator[bytes]:
+        """The bytes of an attachable, in pieces, by its short-lived address.
+
+        Raises:
+            QboError: QBO refused, or the transfer was cut (then nothing is tried again).
+        """
+        request = Request(
+            "GET",
+            f"/v3/company/{self.realm_id}/download/{attachable_id}",
+            (("minorversion", str(self._minor_version)),),
+            (("Accept", "text/plain"),),
+        )
+        url = await self._realm.read("read", request, wire.read_download_answer)
+        async for piece in self._realm.exchange.download(url):
+            yield piece
+
+    async def company_name(self) -> str:
+        """The company's name: the shortest proof that address, realm and token fit."""
+        request = self._get(f"companyinfo/{self.realm_id}")
+        record = await self._realm.read("read", request, wire.checked)
+        return text_of(get(get(record, "CompanyInfo"), "CompanyName"))
+
+    async def qbdt_mappings(self) -> AsyncIterator[dict[str, str]]:
+        """Intuit's own table from Desktop ids to QBO ids, page by page, type by type.
+
+        Yields rows with QboEntityId, QbdtExportableId, QboEntityType and QbdtEntityType, whatever
+        case QBO writes the names in.
+
+        Raises:
+            NoMappingTableError: the company has no such table, or an empty one.
+            QboError: QBO refused, or every try failed.
+        """
+        entity = qbdt.ENTITY
+        found = 0
+        for kind in qbdt.DESKTOP_ENTITY_TYPES:
+            where = f"qbdtEntityType = {wire.quoted(kind)}"
+            try:
+                async for row in self.query_all(entity, where):
+                    found += 1
+                    yield qbdt.mapping_row(row)
+            except RefusedError as error:
+                if found == 0 and error.fault.code in {"4000", "4001"}:
+                    raise qbdt.NoMappingTableError(str(error.fault)) from None
+                raise
+        async for row in self._unlisted_mappings(found):
+            found += 1
+            yield row
+        if found == 0:
+            raise qbdt.NoMappingTableError("it is empty")
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._realm.exchange.aclose()
+
+    async def _unlisted_mappings(self, found: int) -> AsyncIterator[dict[str, str]]:
+        """Rows of types that our list lacks, where the count says that there are any.
+
+        Whether QBO answers without a type is not documented, so that a refusal is no error here:
+        all that is documented was read before.
+        """
+        try:
+            page = await self._page(qbdt.COUNT, "")
+            if (page.total or 0) <= found:
+                return
+            async for raw in self.query_all(qbdt.ENTITY):
+                row = qbdt.mapping_row(raw)
+                if row["QbdtEntityType"].upper() not in qbdt.DESKTOP_ENTITY_TYPES:
+                    yield row
+        except RefusedError:
+            return
+
+    async def _attachables(self, where: str) -> AsyncIterator[Attachable]:
+        async for row in self.query_all("Attachable", where, order="Id"):
+            attachable = attachable_from_json(row)
+            if attachable is not None:
+                yield attachable
+
+    async def _page(self, statement: str, entity: str) -> wire.QueryPage:
+        request = wire.query_request(self.realm_id, statement, self._minor_version)
+        return await self._realm.read("query", request, lambda r: wire.read_query_answer(r, entity))
+
+    async def _delete(self, attachable: Attachable) -> None:
+        request = wire.delete_request(self.realm_id, attachable, self._minor_version)
+        await self._realm.read("delete", request, wire.checked)
+
+    def _get(self, path: str) -> Request:
+        return wire.get_request(self.realm_id, path, self._minor_version)
+
+
+def _chunks(values: Sequence[str]) -> list[Sequence[str]]:
+    step = wire.IDS_PER_QUERY
+    return [values[start : start + step] for start in range(0, len(values), step)]

@@ -1,0 +1,180 @@
+"""One realm: every request to it takes its turn, its token and its part in the waits."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+from qbo_attach.core.model import Fault
+from qbo_attach.core.ports import Clock
+from qbo_attach.qbo.body import Body
+from qbo_attach.qbo.exchange import Exchange
+from qbo_attach.qbo.faults import (
+    INVALID_TOKEN,
+    QUOTA,
+    InDoubtError,
+    NotDoneError,
+    QboError,
+    StopError,
+    is_throttle,
+)
+from qbo_attach.qbo.pacing import Pacer
+from qbo_attach.qbo.wire import Reply, Request, server_time
+
+THROTTLE_WAIT_S = 60.0
+"""Intuit's advice after a 429 without Retry-After."""
+_THROTTLE_JITTER_S = 5.0
+_THROTTLE_WAITS = 3
+"""As many waits in a row without a success between are taken for the monthly quota."""
+_LONGEST_WAIT_S = 3_600.0
+"""Told to wait longer than this, a run had better end."""
+_LOCKED_WAIT_S = 30.0
+"""Company locked or in maintenance (130 to 150)."""
+_READ_TRIES = 6
+_UNAUTHORIZED = 401
+_REFUSED_TOKENS = 3
+"""As many different tokens refused without a success between end the run."""
+
+T = TypeVar("T")
+
+
+class TokenSource(Protocol):
+    """Where bearer tokens come from."""
+
+    async def token(self) -> str:
+        """A token that is good for at least the next minutes."""
+
+    async def refreshed(self, stale: str) -> str:
+        """Another token than the one that was just refused; raises StopError if there is none."""
+
+
+class Realm:
+    """Asks one realm, one request at a time's turn, and heeds what it says about waiting.
+
+    Args:
+        exchange: sends a request and reads its reply.
+        tokens: bearer tokens.
+        pacer: shared by all that talks to this realm.
+        clock: time, for waits.
+        chance: numbers in [0, 1) for jitter.
+    """
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        tokens: TokenSource,
+        pacer: Pacer,
+        clock: Clock,
+        chance: Callable[[], float],
+    ) -> None:
+        self.exchange = exchange
+        self._tokens = tokens
+        self._pacer = pacer
+        self._clock = clock
+        self._chance = chance
+        self._throttle_waits = 0
+        self._refused_tokens = 0
+        self._refused_token = ""
+        self.requests_sent: Counter[str] = Counter()
+        self.clock_offset_s = 0.0
+
+    async def read(self, kind: str, request: Request, read: Callable[[Reply], T]) -> T:
+        """Ask what may be asked twice without harm: again after what a wait may heal."""
+        tries = 0
+        while True:
+            try:
+                return await self.ask(kind, request, read)
+            except (NotDoneError, InDoubtError) as error:
+                failed: QboError = error
+            if is_throttle(failed.fault):
+                continue  # the pacer waits, and the quota ends it
+            tries += 1
+            if tries == _READ_TRIES:
+                raise failed
+            wait_s = failed.retry_after_s
+            if wait_s is None:
+                wait_s = 2.0 ** (tries - 1) * (0.5 + self._chance())
+            await self._clock.sleep(wait_s)
+
+    async def ask(
+        self,
+        kind: str,
+        request: Request,
+        read: Callable[[Reply], T],
+        body: Body | None = None,
+        last_check: Callable[[], None] = lambda: None,
+    ) -> T:
+        """One slot, one request, one reply."""
+        await self._tokens.token()  # a refresh must not use up a slot's moment
+        async with self._pacer.slot():
+            token = await self._tokens.token()
+            last_check()
+            self.requests_sent[kind] += 1
+            slot = self._clock.monotonic()
+            reply = await self.exchange.send(request, token, body)
+            self._note_time(reply)
+            try:
+                answer = read(reply)
+            except QboError as error:
+                failed = error
+                if isinstance(error, NotDoneError):
+                    self._wait_as_told(error, slot)
+            else:
+                self._throttle_waits = self._refused_tokens = 0
+                return answer
+        if reply.status == _UNAUTHORIZED and isinstance(failed, NotDoneError):
+            await self._refresh(token, failed)
+        raise failed
+
+    def _wait_as_told(self, error: NotDoneError, slot: float) -> None:
+        """Pause the realm where QBO asks for it.
+
+        Raises:
+            StopError: the throttle is not one that waiting heals.
+        """
+        fault = error.fault
+        if fault.status == _UNAUTHORIZED:
+            return
+        if not is_throttle(fault):
+            error.retry_after_s = error.retry_after_s or _LOCKED_WAIT_S
+            self._pacer.pause(error.retry_after_s)
+            return
+        wait_s = error.retry_after_s
+        if wait_s is None:
+            wait_s = THROTTLE_WAIT_S + _THROTTLE_JITTER_S * self._chance()
+        if slot >= self._pacer.paused_until:  # else it left before the last wait began
+            self._throttle_waits += 1
+        if self._throttle_waits > _THROTTLE_WAITS or wait_s > _LONGEST_WAIT_S:
+            said = f"throttled again after {self._throttle_waits - 1} waits"
+            if wait_s > _LONGEST_WAIT_S:
+                said = f"told to wait {wait_s:.0f} s"
+            raise StopError(
+                Fault(QUOTA, said, str(fault), status=fault.status, intuit_tid=fault.intuit_tid)
+            )
+        error.retry_after_s = wait_s
+        self._pacer.pause(wait_s)
+
+    async def _refresh(self, token: str, error: NotDoneError) -> None:
+        """Get another token after a 401; several refused one after another end the run."""
+        if token != self._refused_token:
+            self._refused_token = token
+            self._refused_tokens += 1
+        if self._refused_tokens > _REFUSED_TOKENS:
+            raise StopError(
+                Fault(
+                    INVALID_TOKEN,
+                    "QBO refuses even fresh tokens",
+                    str(error.fault),
+                    status=_UNAUTHORIZED,
+                    intuit_tid=error.fault.intuit_tid,
+                )
+            )
+        await self._tokens.refreshed(token)
+        error.retry_after_s = 0.0
+
+    def _note_time(self, reply: Reply) -> None:
+        server = server_time(reply.header("Date"))
+        if server is not None:
+            # The header's second began up to a second ago.
+            self.clock_offset_s = (server - self._clock.utcnow()).total_seconds() + 0.5

@@ -1,0 +1,266 @@
+"""Settings: the only reader of the environment and of `.env`.
+
+Order, first that has a value: parameter or flag, environment, `fallback` (Prefect Variables, given
+by the flow), `.env` in the working directory, default.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from qbo_attach.core.errors import SettingError
+from qbo_attach.storage.files import absolute_url, is_absolute
+
+PRODUCTION_URL = "https://quickbooks.api.intuit.com"
+SANDBOX_URL = "https://sandbox-quickbooks.api.intuit.com"
+
+LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]")
+
+
+def _split(value: object) -> object:
+    if isinstance(value, str):
+        return tuple(part for part in (p.strip() for p in value.split(",")) if part)
+    return value
+
+
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+"""A comma-separated list."""
+
+
+class Settings(BaseSettings):
+    """Everything that can be set; the field names in upper case are the variables' names."""
+
+    model_config = SettingsConfigDict(
+        env_file=".env", extra="ignore", frozen=True, env_ignore_empty=True
+    )
+
+    data_dir: str = Field("data", description="folder of the inventory and the mapping (URL)")
+    files_dir: str = Field("files", description="the legacy tree: the Attach folder or its parent")
+    log_dir: str = Field("log", description="folder of logs and run log; belongs to one realm")
+    storage_options: dict[str, Any] = Field(
+        default_factory=dict, description="fsspec options for the three folders, as JSON"
+    )
+
+    legacy_layout: str = Field(
+        "Attach/{client}/{entity_type}/{legacy_id}/{file_name}",
+        description="how the tree is laid out",
+    )
+    legacy_clients: Names = Field(
+        (), description="clients of one company file whose files go to this realm, or *"
+    )
+    legacy_id_prefix: str = Field(
+        "80", description="dropped once from raw transaction folder names; may be empty"
+    )
+    legacy_list_prefix: str = Field("", description="the same for list folder names")
+    include_entity_types: Names = Field((), description="only these entity types; empty: all")
+    exclude_clients: Names = Field((), description="leave out these clients")
+    exclude_extensions: Names = Field((), description="leave out files with these extensions")
+    exclude_names: Names = Field((), description="leave out files whose name fits a pattern")
+    exclude_smaller_than_bytes: int = Field(0, ge=0, description="leave out smaller files")
+    exclude_larger_than_bytes: int = Field(0, ge=0, description="leave out larger files; 0: none")
+    allow_shrink: bool = Field(
+        default=False, description="accept an inventory less than half as large as the last one"
+    )
+
+    mapping_source: str = Field(
+        "", description="URL of a mapping table, or qbo; empty: DATA_DIR/mapping_export.csv as is"
+    )
+    mapping_overrides: str = Field("", description="URL of a table of decisions, applied last")
+    entity_types_table: str = Field("", description="URL of an edited copy of our table of types")
+    file_types_table: str = Field("", description="URL of an edited copy of Intuit's file types")
+    min_coverage: float = Field(0.90, ge=0, le=1, description="upload starts at this share or more")
+    accept_coverage: bool = Field(default=False, description="upload below MIN_COVERAGE")
+
+    qbo_environment: Literal["sandbox", "production"] = Field(
+        "sandbox", description="which of Intuit's addresses"
+    )
+    qbo_base_url: str = Field("", description="another address; http only to this machine")
+    qbo_realm_id: str = Field("", pattern=r"^[0-9]*$", description="the company's id, digits")
+    qbo_access_token: SecretStr = Field(
+        SecretStr(""), description="an access token, valid for an hour; else `qbo-attach login`"
+    )
+    qbo_client_id: str = Field("", description="of the app at Intuit")
+    qbo_client_secret: SecretStr = Field(SecretStr(""), description="of the app at Intuit")
+    qbo_tokens: str = Field(
+        "~/.config/qbo-attach/tokens.json", description="where `login` keeps tokens, private"
+    )
+    qbo_requests_per_min: int = Field(
+        490, ge=1, le=1_000_000, description="pace of all requests; Intuit allows 500"
+    )
+    qbo_settle_s: float = Field(
+        120.0, ge=0, description="wait before a look at QBO for a group in doubt counts"
+    )
+    qbo_marker: Literal["tag", "note", "none"] = Field(
+        "tag", description="field of the attachable that carries our marker"
+    )
+    files_per_request: int | Literal["auto"] = Field(
+        10, description="files in one upload request; auto climbs as answers allow"
+    )
+    existing: Literal["check", "off"] = Field(
+        "off", description="check: read what QBO already has before sending"
+    )
+    skip_refused: bool = Field(
+        default=False, description="leave alone what QBO refused in an earlier run"
+    )
+    batch_size: int = Field(500, ge=1, le=5_000, description="attachments of one upload task")
+    drain_s: float = Field(
+        20.0, ge=0, description="how long a stopped run waits for requests in flight"
+    )
+    lease_s: float = Field(
+        60.0, ge=1, description="how long a silent run keeps its realm from another host"
+    )
+
+    @field_validator("data_dir", "files_dir", "log_dir", mode="after")
+    @classmethod
+    def _absolute(cls, url: str) -> str:
+        return absolute_url(url)
+
+    @field_validator("mapping_overrides", "entity_types_table", "file_types_table", mode="after")
+    @classmethod
+    def _absolute_if_given(cls, url: str) -> str:
+        return absolute_url(url) if url else ""
+
+    @field_validator("mapping_source", mode="after")
+    @classmethod
+    def _absolute_or_word(cls, url: str) -> str:
+        return absolute_url(url) if url and url not in MAPPING_WORDS else url
+
+    @field_validator("qbo_base_url", mode="after")
+    @classmethod
+    def _private(cls, url: str) -> str:
+        url = url.rstrip("/")
+        host = url.partition("://")[2].partition("/")[0].rpartition("@")[2]
+        bare = host if host.endswith("]") else host.rpartition(":")[0] or host
+        if url.startswith("http://") and bare not in LOCAL_HOSTS:
+            raise ValueError("plain http is allowed to this machine only; use https")
+        if url and not url.startswith(("http://", "https://")):
+            raise ValueError("must begin with https:// (or http:// for this machine)")
+        return url
+
+    @field_validator("files_per_request", mode="after")
+    @classmethod
+    def _positive(cls, value: int | str) -> int | str:
+        if isinstance(value, int) and value < 1:
+            raise ValueError("must be a whole number from 1, or auto")
+        return value
+
+    @property
+    def base_url(self) -> str:
+        """Where requests go: QBO_BASE_URL, else the address of QBO_ENVIRONMENT."""
+        by_environment = PRODUCTION_URL if self.qbo_environment == "production" else SANDBOX_URL
+        return self.qbo_base_url or by_environment
+
+    @property
+    def realm_id(self) -> str:
+        """The realm; for stages that cannot do without.
+
+        Raises:
+            SettingError: QBO_REALM_ID is not set.
+        """
+        if not self.qbo_realm_id:
+            raise SettingError("QBO_REALM_ID", "", "is not set; give the QBO company's id (digits)")
+        return self.qbo_realm_id
+
+
+MAPPING_WORDS = ("qbo",)
+
+
+def load_settings(
+    given: Mapping[str, Any] | None = None,
+    *,
+    fallback: Mapping[str, Any] | None = None,
+    env_file: str | None = ".env",
+) -> Settings:
+    """Read all settings.
+
+    Args:
+        given: values by field name that win over everything (parameters, flags); None and ""
+            count as not given.
+        fallback: values that count where the environment has none.
+        env_file: another file than `.env`; None reads none.
+
+    Raises:
+        SettingError: a value is refused; names the variable, the value and what is allowed.
+    """
+    chosen = {k: v for k, v in (given or {}).items() if v is not None and v != ""}
+    for name, value in (fallback or {}).items():
+        if value not in (None, "") and not as_written(name):
+            chosen.setdefault(name.lower(), value)
+    try:
+        return Settings(_env_file=env_file, **chosen)
+    except ValidationError as error:
+        raise _setting_error(error) from None
+
+
+def _setting_error(error: ValidationError) -> SettingError:
+    problem = error.errors(include_url=False)[0]
+    name = str(problem["loc"][0])
+    info = Settings.model_fields.get(name)
+    value = problem.get("input")
+    if info is not None and _is_secret(info):
+        value = "***"
+    allowed = problem["msg"].removeprefix("Value error, ")
+    if info is not None and info.description:
+        allowed = f"{allowed} ({info.description})"
+    return SettingError(name.upper(), value, allowed)
+
+
+def _is_secret(info: FieldInfo) -> bool:
+    return info.annotation is SecretStr or SecretStr in get_args(info.annotation)
+
+
+def require_absolute(given: Mapping[str, str]) -> None:
+    """Refuse relative folders: a deployed run's working directory is a temporary folder.
+
+    Args:
+        given: by variable name, as the person wrote them.
+
+    Raises:
+        SettingError: one of them is relative.
+    """
+    for variable, url in given.items():
+        if url and not is_absolute(url):
+            raise SettingError(
+                variable, url, "a deployed run needs an absolute path or a URL such as s3://..."
+            )
+
+
+def as_written(name: str) -> str:
+    """What the environment has for a setting, "" where it has nothing."""
+    return os.environ.get(name.upper(), os.environ.get(name.lower(), ""))
+
+
+def provenance(
+    settings: Settings, given: Mapping[str, Any] | None = None, env_file: str = ".env"
+) -> list[tuple[str, str, str]]:
+    """Each setting as (variable, effective value, where it came from); secrets masked."""
+    flags = {k for k, v in (given or {}).items() if v is not None and v != ""}
+    environment = {name.lower() for name, value in os.environ.items() if value}
+    defaults = {name.lower() for name in load_dotenv_names(env_file)}
+    rows = []
+    for name, info in Settings.model_fields.items():
+        if name in flags:
+            source = "flag"
+        elif name in environment:
+            source = "environment"
+        elif name in defaults:
+            source = env_file
+        else:
+            source = "default"
+        value = getattr(settings, name)
+        shown = ",".join(value) if isinstance(value, tuple) else str(value)
+        rows.append((name.upper(), shown if not _is_secret(info) or not shown else "***", source))
+    return rows
+
+
+def load_dotenv_names(env_file: str) -> list[str]:
+    """Names that a `.env` file sets; [] where there is none."""
+    from dotenv import dotenv_values
+
+    return [name for name, value in dotenv_values(env_file).items() if value]

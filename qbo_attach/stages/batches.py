@@ -1,0 +1,83 @@
+"""A run's plan, kept beside its run log and cut into batches.
+
+The run's own copy lets the report tell what became of each planned attachment, whatever is
+planned after it; a batch is a range of its bytes, so that a task needs a few numbers, not rows.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from qbo_attach.core.model import Action, Artifact
+from qbo_attach.core.tables import PlanRow, decode_table, encode_rows
+from qbo_attach.storage.files import Store
+from qbo_attach.storage.runlog import runlog_folder
+from qbo_attach.storage.table_writer import open_table
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Some planned attachments: bytes `offset` to `offset + length` of the run's plan.
+
+    `number` counts from 1, `of` is how many there are; `rows` counts the attachments to send.
+    """
+
+    run_id: str
+    number: int
+    of: int
+    offset: int
+    length: int
+    rows: int
+
+
+def plan_copy(realm_id: str, run_id: str) -> str:
+    """Where the plan of a run lies, below LOG_DIR."""
+    return f"{runlog_folder(realm_id)}/plan-{run_id}.csv"
+
+
+def keep_plan(
+    log: Store, name: str, run_id: str, rows: Iterable[PlanRow], batch_size: int
+) -> tuple[Artifact, list[Batch]]:
+    """Write a run's plan; returns it with its batches of `batch_size` attachments to send.
+
+    Rows that are not to be sent belong to no batch, or ride within one's range.
+    """
+    ranges: list[tuple[int, int, int]] = []
+    with open_table(log, name, PlanRow._fields) as table:
+        begin, sending = table.flush(), 0
+        for row in rows:
+            if row.action == Action.SEND and not sending:
+                begin = table.flush()
+            table.add(row)
+            sending += row.action == Action.SEND
+            if sending == batch_size:
+                ranges.append((begin, table.flush(), sending))
+                sending = 0
+        if sending:
+            ranges.append((begin, table.flush(), sending))
+    batches = [
+        Batch(run_id, number, len(ranges), begin, end - begin, sending)
+        for number, (begin, end, sending) in enumerate(ranges, 1)
+    ]
+    return table.artifact(log, name), batches
+
+
+def read_batch(log: Store, name: str, batch: Batch) -> Iterator[PlanRow]:
+    """The rows of a batch that are to be sent."""
+    with log.open_binary(name) as stream:
+        stream.seek(batch.offset)
+        data = stream.read(batch.length)
+    head = encode_rows([PlanRow._fields])
+    for row in decode_table(PlanRow, io.BytesIO(head + data), log.child_url(name)):
+        if row.action == Action.SEND:
+            yield row
+
+
+def remove_older_plans(log: Store, realm_id: str, run_id: str) -> None:
+    """Keep the latest run's plan alone."""
+    folder = runlog_folder(realm_id)
+    for name in log.list_names(folder):
+        if name.startswith("plan-") and f"{folder}/{name}" != plan_copy(realm_id, run_id):
+            log.remove(f"{folder}/{name}")

@@ -1,0 +1,64 @@
+"""The plan stage: LOG_DIR/upload_plan.csv, what the next upload would do. Sends nothing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from qbo_attach.core import tables
+from qbo_attach.core.errors import NotStartedError
+from qbo_attach.core.model import StageResult, Status
+from qbo_attach.core.planning import Planner
+from qbo_attach.core.tables import PlanRow, VerificationRow
+from qbo_attach.settings import Settings
+from qbo_attach.stages.sources import read_digests, store_name
+from qbo_attach.stages.inputs import load_file_types, log_store
+from qbo_attach.storage.artifacts import read_table, write_table
+from qbo_attach.storage.files import Store
+from qbo_attach.storage.runlog import read_chain
+
+
+def run_plan(settings: Settings) -> StageResult:
+    """Decide for each `ok` attachment what the next upload would do with it.
+
+    Reads the verification log and the run log; of the files only those whose digest decides.
+
+    Returns:
+        The plan as artifact; counts by action, and `bytes_to_send`.
+
+    Raises:
+        NotStartedError: no verification log, or nothing in it.
+        RunLogDamagedError: the run log is not whole.
+    """
+    log = log_store(settings)
+    files = Store(settings.files_dir, settings.storage_options)
+    planner = Planner(
+        realm_id=settings.realm_id,
+        history=read_chain(log, settings.realm_id).history,
+        file_types=load_file_types(settings),
+        store=store_name(settings.files_dir),
+        skip_refused=settings.skip_refused,
+    )
+
+    def verified() -> Iterator[VerificationRow]:
+        return read_table(log, tables.VERIFICATION, VerificationRow)
+
+    ok = sum(row.status == Status.OK for row in verified())
+    survey = planner.survey(verified)
+    digests = read_digests(files, (r for r in verified() if planner.wants_digest(r, survey)))
+    counts: Counter[str] = Counter(bytes_to_send=0)
+
+    def counted() -> Iterator[PlanRow]:
+        for row in planner.decide(verified(), survey, digests):
+            counts[row.action] += 1
+            if row.action == "send":
+                counts["bytes_to_send"] += int(row.size_bytes)
+            yield row
+
+    artifact = write_table(log, tables.PLAN, PlanRow._fields, counted())
+    if artifact.rows != ok:
+        raise NotStartedError(
+            f"{artifact.url} has {artifact.rows} rows where {ok} attachments are ok: the "
+            "verification log changed while it was read; run again"
+        )
+    return StageResult((artifact,), dict(counts))

@@ -1,0 +1,136 @@
+"""What every kind of place (disk, S3, other fsspec stores) does for `Store`, and its errors."""
+
+from __future__ import annotations
+
+import io
+import re
+import secrets
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractContextManager
+from datetime import datetime, timedelta, timezone
+from typing import BinaryIO, Protocol
+
+from qbo_attach.core.model import ListedFile
+
+SMALL_BYTES = 8 << 20
+"""Up to here a file is read whole, in one request."""
+PIECE_BYTES = 4 << 20
+"""A larger file is read in pieces of this size."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_OWN = re.compile(r"\.qbo-attach-[0-9a-f]{32}\.tmp")
+
+
+class SourceError(Exception):
+    """A listed file cannot be read as it was listed; the others can.
+
+    Args:
+        path: the file, relative to its store.
+        problem: what is wrong, and the remedy.
+    """
+
+    def __init__(self, path: str, problem: str) -> None:
+        self.path = path
+        self.problem = problem
+        super().__init__(f"{path}: {problem}")
+
+
+class SourceMissingError(SourceError):
+    """The file is not there any more, or may not be read."""
+
+
+class SourceUnreadableError(SourceMissingError):
+    """The file is there, but this account may not read it."""
+
+
+class SourceChangedError(SourceError):
+    """The file is not the one that was listed: its size, time or etag differ."""
+
+
+class Place(Protocol):
+    """One kind of place. Paths and meanings are those of `Store`, which documents them."""
+
+    def list_files(self) -> Iterator[ListedFile]:
+        """Every file below the root."""
+
+    def list_names(self, folder: str) -> list[str]:
+        """Names of the files directly in a folder, unsorted."""
+
+    def info(self, path: str) -> ListedFile | None:
+        """One file as a listing would show it."""
+
+    def read_bytes(self, path: str) -> bytes:
+        """The whole file."""
+
+    def open_binary(self, path: str) -> io.BufferedIOBase:
+        """The file, to be read from its beginning."""
+
+    def read_pieces(self, file: ListedFile) -> AsyncIterator[bytes]:
+        """The file's bytes, or an error where it is not the listed one."""
+
+    def writing(self, path: str, *, private: bool) -> AbstractContextManager[BinaryIO]:
+        """A file that appears whole at the end."""
+
+    def create_once(self, path: str, data: bytes) -> bool:
+        """Create the file unless it exists."""
+
+    def remove(self, path: str) -> None:
+        """Remove the file, if it is there."""
+
+
+def own_temporary_name() -> str:
+    """A name for a file of ours that is to vanish again; short, so that any folder takes it."""
+    return f".qbo-attach-{secrets.token_hex(16)}.tmp"
+
+
+def is_own_temporary(name: str) -> bool:
+    """Whether a file is a leftover of `own_temporary_name` after a crash."""
+    return _OWN.fullmatch(name) is not None
+
+
+def utc_text(seconds: int, micros: int = 0) -> str:
+    """A moment since 1970 as ISO 8601 UTC; six digits of fraction, or none where it is zero.
+
+    "" for a moment that no calendar has.
+    """
+    try:
+        moment = _EPOCH + timedelta(seconds=seconds)
+    except OverflowError:
+        return ""
+    text = moment.isoformat()[:19]
+    return f"{text}.{micros:06d}Z" if micros else f"{text}Z"
+
+
+def moment_text(moment: datetime) -> str:
+    """An aware moment as `utc_text` writes it."""
+    since = moment - _EPOCH
+    return utc_text(since.days * 86_400 + since.seconds, since.microseconds)
+
+
+def same_moment(one: str, other: str) -> bool:
+    """Whether two texts of `utc_text` agree, in whole seconds if either has no finer."""
+    if "." in one and "." in other:
+        return one == other
+    return one[:19] == other[:19]
+
+
+def check_unchanged(listed: ListedFile, now: ListedFile) -> None:
+    """Compare a file with what the inventory said of it.
+
+    Raises:
+        SourceChangedError: size, etag or modification time differ (the time only where no etag
+            can tell).
+    """
+    if now.size_bytes != listed.size_bytes:
+        problem = f"had {listed.size_bytes} bytes when listed and has {now.size_bytes} now"
+    elif listed.etag and now.etag:
+        if listed.etag == now.etag:
+            return
+        problem = "has another etag than when it was listed"
+    elif listed.modified_at and now.modified_at:
+        if same_moment(listed.modified_at, now.modified_at):
+            return
+        problem = f"was modified at {now.modified_at}, after it was listed"
+    else:
+        return
+    raise SourceChangedError(listed.path, f"{problem}; run inventory again")

@@ -1,0 +1,63 @@
+"""Writing a table row by row, several tables at once where one pass feeds them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import BinaryIO
+
+from qbo_attach.core.model import Artifact
+from qbo_attach.core.tables import encode_rows
+from qbo_attach.storage.files import Store
+
+_CHUNK_ROWS = 2_000
+
+
+class TableWriter:
+    """A table being written; see `open_table`. `rows` counts data rows."""
+
+    def __init__(self, stream: BinaryIO, columns: tuple[str, ...]) -> None:
+        self.rows = 0
+        self._stream = stream
+        self._digest = hashlib.sha256()
+        self._waiting: list[tuple[str, ...]] = [columns]
+        self._bytes = 0
+
+    @property
+    def sha256(self) -> str:
+        """Hex digest of what was flushed."""
+        return self._digest.hexdigest()
+
+    def add(self, row: tuple[str, ...]) -> None:
+        """Take a row."""
+        self._waiting.append(row)
+        self.rows += 1
+        if len(self._waiting) >= _CHUNK_ROWS:
+            self.flush()
+
+    def flush(self) -> int:
+        """Write what waits; returns the bytes written so far, so that rows can be found again."""
+        piece = encode_rows(self._waiting)
+        self._waiting = []
+        self._digest.update(piece)
+        self._stream.write(piece)
+        self._bytes += len(piece)
+        return self._bytes
+
+    def artifact(self, store: Store, name: str) -> Artifact:
+        """The table as it stands after the block."""
+        return Artifact(name, store.child_url(name), self.sha256, self.rows)
+
+
+@contextmanager
+def open_table(store: Store, name: str, columns: tuple[str, ...]) -> Iterator[TableWriter]:
+    """Write a table atomically: it is there when the block ends, unchanged if the block raises.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    with store.writing(name) as stream:
+        writer = TableWriter(stream, columns)
+        yield writer
+        writer.flush()

@@ -1,0 +1,390 @@
+"""The client over a real socket, with the fake company's faults switched on one after another."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import resource
+from collections.abc import AsyncIterator, Iterator
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from qbo_attach.core.errors import SettingError
+from qbo_attach.core.model import EntityRef
+from qbo_attach.fake_qbo import running
+from qbo_attach.fake_qbo.faults import Rule
+from qbo_attach.fake_qbo.server import RunningFake
+from qbo_attach.qbo.auth import StaticToken
+from qbo_attach.qbo.body import BodyFailedError, BodyLengthError, BodySource
+from qbo_attach.qbo.client import QboClient
+from qbo_attach.qbo.faults import (
+    InDoubtError,
+    NotDoneError,
+    QboError,
+    RefusedError,
+    StopError,
+)
+from qbo_attach.qbo.multipart import UploadPart
+from qbo_attach.qbo.pacing import Pacer, SystemClock
+from qbo_attach.qbo.qbdt import NoMappingTableError
+from qbo_attach.qbo.wire import UploadAnswer
+from tests.qbo.contract import source
+
+REF = EntityRef("Bill", "7")
+
+
+class Renewing:
+    """Tokens t1, t2, ... each good until it is refused."""
+
+    def __init__(self) -> None:
+        self.number = 1
+
+    async def token(self) -> str:
+        return f"t{self.number}"
+
+    async def refreshed(self, stale: str) -> str:
+        if stale == f"t{self.number}":
+            self.number += 1
+        return await self.token()
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[RunningFake]:
+    with running() as fake:
+        yield fake
+
+
+@pytest.fixture
+def fake(served: RunningFake) -> Iterator[RunningFake]:
+    yield served
+    served.company.plan.clear()
+
+
+@pytest.fixture
+async def client(fake: RunningFake) -> AsyncIterator[QboClient]:
+    client = client_of(fake)
+    yield client
+    await client.aclose()
+
+
+def client_of(fake: RunningFake, deadline_s: float = 0.4) -> QboClient:
+    clock = SystemClock()
+    return QboClient(
+        base_url=fake.base_url,
+        realm_id=fake.realm,
+        tokens=Renewing(),
+        pacer=Pacer(clock, 100_000, 10_000),
+        clock=clock,
+        deadline_s=deadline_s,
+    )
+
+
+async def upload(
+    client: QboClient, *files: bytes, sources: list[BodySource] | None = None, size: int = 0
+) -> UploadAnswer:
+    parts = [
+        UploadPart(f"{n} {uuid4().hex}.pdf", "application/pdf", size or len(data), (REF,), "k")
+        for n, data in enumerate(files)
+    ]
+    return await client.upload(
+        parts,
+        sources or [source(data) for data in files],
+        request_id=uuid4().hex,
+        boundary=uuid4().hex,
+        before_first_byte=lambda: None,
+    )
+
+
+def strike(fake: RunningFake, kind: str, **fields: object) -> None:
+    fake.company.plan.add([Rule(kind, endpoint="upload", times=1, **fields)])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("kind", "error", "effect"),
+    [
+        ("401", NotDoneError, False),
+        ("expired_token", NotDoneError, False),
+        ("403", StopError, False),
+        ("429", NotDoneError, False),
+        ("429_under_403", NotDoneError, False),
+        ("500_before", InDoubtError, False),
+        ("500_after", InDoubtError, True),
+        ("502_after", InDoubtError, True),
+        ("503_before", InDoubtError, False),
+        ("504_after", InDoubtError, True),
+        ("refused", RefusedError, False),
+        ("cut_request", InDoubtError, False),
+        ("cut_before", InDoubtError, False),
+        ("cut_during", InDoubtError, None),
+        ("cut_after", InDoubtError, True),
+        ("cut_answer", InDoubtError, True),
+        ("hang_before", InDoubtError, False),
+        ("hang", InDoubtError, True),
+        ("late_commit", InDoubtError, None),
+        ("garbage_200", InDoubtError, True),
+        ("garbage_200_before", InDoubtError, False),
+        ("empty_200", InDoubtError, True),
+        ("truncated_200", InDoubtError, True),
+        ("fault_200", RefusedError, False),
+    ],
+)
+async def test_each_fault_of_the_company_is_told_by_its_recovery(
+    client: QboClient, fake: RunningFake, kind: str, error: type[QboError], effect: bool | None
+) -> None:
+    """And what is told to be without effect is without effect."""
+    strike(fake, kind, code="6000" if kind in {"fault_200", "refused"} else "", retry_after="1")
+    before = len(fake.company.state.ledger.all())
+    with pytest.raises(QboError) as raised:
+        await upload(client, b"one", b"two")
+    assert type(raised.value) is error
+    if effect is not None:
+        await asyncio.sleep(0.02)
+        assert (len(fake.company.state.ledger.all()) > before) is effect
+    assert not (effect and raised.value.recovery in {"not_done", "refused"})
+
+
+async def test_items_come_back_one_by_one_and_may_be_refused(
+    client: QboClient, fake: RunningFake
+) -> None:
+    strike(fake, "item_fault", code="6041", item=2)
+    items = (await upload(client, b"a", b"b", b"c")).items
+    assert [item.fault.code if item.fault else "ok" for item in items] == ["ok", "6041", "ok"]
+
+
+async def test_missing_items_are_left_out_not_made_up(client: QboClient, fake: RunningFake) -> None:
+    strike(fake, "missing_items", item=1)
+    assert len((await upload(client, b"a", b"b")).items) == 1
+
+
+async def test_nobody_there_is_not_done() -> None:
+    clock = SystemClock()
+    client = QboClient(
+        base_url="http://127.0.0.1:1",
+        realm_id="1",
+        tokens=StaticToken("t"),
+        pacer=Pacer(clock),
+        clock=clock,
+    )
+    with pytest.raises(NotDoneError, match="no connection"):
+        await upload(client, b"x")
+    await client.aclose()
+
+
+async def test_a_401_renews_the_token_and_is_not_sent_again_here(fake: RunningFake) -> None:
+    tokens = Renewing()
+    clock = SystemClock()
+    client = QboClient(
+        base_url=fake.base_url,
+        realm_id=fake.realm,
+        tokens=tokens,
+        pacer=Pacer(clock, 100_000, 10_000),
+        clock=clock,
+    )
+    strike(fake, "401")
+    with pytest.raises(NotDoneError) as raised:
+        await upload(client, b"x")
+    assert (raised.value.retry_after_s, tokens.number) == (0.0, 2)
+    assert client.requests_sent == {"upload": 1}
+    await client.aclose()
+
+
+async def test_what_the_last_check_raises_comes_out_and_nothing_is_sent(
+    client: QboClient, fake: RunningFake
+) -> None:
+    class TooLateError(Exception):
+        pass
+
+    calls = []
+
+    def check_fails_at(call: int) -> None:
+        calls.append(call)
+        if len(calls) == call:
+            raise TooLateError
+
+    for call in (1, 2):
+        calls.clear()
+        before = len(fake.company.state.ledger.all())
+        with pytest.raises(TooLateError):
+            await client.upload(
+                [UploadPart("a.pdf", "application/pdf", 1, (REF,))],
+                [source(b"x")],
+                request_id=uuid4().hex,
+                boundary="b",
+                before_first_byte=lambda call=call: check_fails_at(call),  # type: ignore[misc]
+            )
+        assert len(calls) == call
+        assert len(fake.company.state.ledger.all()) == before
+
+
+@pytest.mark.parametrize("size", [10, 5_000_000])
+@pytest.mark.parametrize("wrong", [-1, 1])
+async def test_a_file_of_another_length_is_never_stored(
+    client: QboClient, fake: RunningFake, size: int, wrong: int
+) -> None:
+    before = len(fake.company.state.ledger.all())
+    with pytest.raises(BodyFailedError) as raised:
+        await upload(client, bytes(size + wrong), size=size)
+    assert isinstance(raised.value.cause, BodyLengthError)
+    assert raised.value.begun is (size > 10)
+    await asyncio.sleep(0.05)
+    assert len(fake.company.state.ledger.all()) == before
+
+
+async def test_a_file_that_cannot_be_read_says_which_and_closes_all(client: QboClient) -> None:
+    closed = []
+
+    async def broken() -> AsyncIterator[bytes]:
+        try:
+            yield b"x" * 3_000_000
+            raise PermissionError("gone")
+        finally:
+            closed.append("broken")
+
+    with pytest.raises(BodyFailedError) as raised:
+        await upload(client, b"a", b"", sources=[source(b"a" * 4_000_000), broken], size=4_000_000)
+    assert (raised.value.index, raised.value.begun, closed) == (1, True, ["broken"])
+    assert isinstance(raised.value.__cause__, PermissionError)
+
+
+async def test_sources_are_closed_when_the_deadline_ends_the_sending(fake: RunningFake) -> None:
+    client, closed = client_of(fake, deadline_s=0.2), []
+
+    async def stuck() -> AsyncIterator[bytes]:
+        try:
+            yield b"x" * 3_000_000
+            await asyncio.sleep(60)
+        finally:
+            closed.append("stuck")
+
+    with pytest.raises(InDoubtError, match="no answer within"):
+        await upload(client, b"", sources=[stuck], size=4_000_000)
+    assert closed == ["stuck"]
+    await client.aclose()
+
+
+async def test_a_cancelled_upload_ends_its_connection(client: QboClient, fake: RunningFake) -> None:
+    fake.company.plan.add([Rule("hang", endpoint="upload", times=1)])
+    task = asyncio.create_task(upload(client, b"x"))
+    await asyncio.sleep(0.1)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert (await upload(client, b"y")).items  # the lane is usable again
+
+
+async def test_a_group_above_the_bound_is_not_begun(client: QboClient) -> None:
+    with pytest.raises(ValueError, match="over 100 MB"):
+        await upload(client, b"", size=100_000_000)
+
+
+async def test_a_file_near_the_bound_streams_in_little_memory(fake: RunningFake) -> None:
+    """All of the process, the fake included, which spools to disk: well below the file's size."""
+    client, piece = client_of(fake, deadline_s=50), bytes(1 << 20)
+
+    async def large() -> AsyncIterator[bytes]:
+        for _ in range(95):
+            yield piece
+
+    await upload(client, b"warm")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    (item,) = (await upload(client, b"", sources=[large], size=95 << 20)).items
+    grown_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    assert item.attachable is not None
+    assert item.attachable.size_bytes == 95 << 20
+    assert grown_kib < 16 * 1024
+    await client.aclose()
+
+
+async def test_reads_are_tried_again_after_what_a_wait_may_heal(
+    client: QboClient, fake: RunningFake
+) -> None:
+    for kind in ("401", "cut_answer"):
+        fake.company.plan.add([Rule(kind, endpoint="query", times=1)])
+    fake.company.plan.add([Rule("429", endpoint="query", times=1, retry_after="0")])
+    assert await client.attachables_by_marker(["none such"]) == []
+    assert client.requests_sent == {"query": 4}
+
+
+async def test_all_pages_are_read(client: QboClient, fake: RunningFake) -> None:
+    """Seeded so that a page is full, and so that it is not."""
+    have = len([one async for one in client.all_attachables()])
+    for number in range(7):
+        fake.company.control.seed({"FileName": f"{number}.txt", "text": "x"}, fake.realm)
+    rows = [row async for row in client.query_all("Attachable", page_size=3, order="Id")]
+    assert len({row["Id"] for row in rows}) == len(rows) == have + 7
+
+
+@pytest.mark.parametrize("needs_type", [True, False])
+@pytest.mark.parametrize("casing", ["pascal", "camel"])
+async def test_the_mapping_table_is_read_in_either_of_its_forms(
+    tmp_path: object, casing: str, needs_type: bool
+) -> None:
+    from pathlib import Path
+
+    from qbo_attach.fake_qbo import Behaviour, FakeOptions
+
+    table = Path(str(tmp_path)) / "mapping.csv"
+    rows = "".join(f"4-{n},BILL,Bill,{n}\n" for n in range(1, 4)) + "9-1,TIMETRACKING,Bill,9\n"
+    table.write_text("legacy_txnid_norm,legacy_entity_type,qbo_entity_type,qbo_entity_id\n" + rows)
+    behaviour = Behaviour(qbdt_casing=casing, qbdt_needs_type=needs_type)
+    with running(FakeOptions(mapping=str(table), behaviour=behaviour)) as fake:
+        client = client_of(fake, deadline_s=10)
+        found = [row async for row in client.qbdt_mappings()]
+        await client.aclose()
+    ids = {row["QboEntityId"] for row in found}
+    assert {"1", "2", "3"} <= ids
+    assert ("9" in ids) is (not needs_type)
+    assert len(found) == len(ids)
+    assert all(row["QbdtExportableId"] for row in found)
+
+
+@pytest.mark.parametrize("state", ["empty", "absent"])
+async def test_a_company_without_the_mapping_table_is_told_why(
+    client: QboClient, fake: RunningFake, state: str
+) -> None:
+    old = fake.company.state.behaviour
+    fake.company.state.behaviour = old.changed({"qbdt": state})
+    try:
+        with pytest.raises(NoMappingTableError, match="only if the app was integrated"):
+            _ = [row async for row in client.qbdt_mappings()]
+    finally:
+        fake.company.state.behaviour = old
+
+
+async def test_a_changed_attachable_is_deleted_as_it_is_now(
+    client: QboClient, fake: RunningFake
+) -> None:
+    (item,) = (await upload(client, b"x")).items
+    assert item.attachable is not None
+    url = f"{fake.base_url}/v3/company/{fake.realm}/attachable"
+    changed = {"Id": item.attachable.id, "SyncToken": "0", "FileName": "b.pdf"}
+    async with httpx.AsyncClient(headers={"Authorization": "Bearer t"}) as other:
+        assert (await other.post(url, json=changed)).status_code == 200
+    await client.delete_attachable(item.attachable)
+    assert await client.read_attachable(item.attachable.id) is None
+
+
+async def test_no_token_and_no_signature_reaches_a_log(
+    client: QboClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    (item,) = (await upload(client, b"secret bytes")).items
+    assert item.attachable is not None
+    _ = [piece async for piece in client.download(item.attachable.id)]
+    lines = [r.getMessage() for r in caplog.records if r.name.startswith("http")]
+    assert any("HTTP Request" in line for line in lines)
+    assert not any("Bearer t" in line or "X-Amz" in line or "?query" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://quickbooks.api.intuit.com", "ftp://localhost", "http://10.0.0.1", "", "http://["],
+)
+def test_plain_http_is_for_this_machine_alone(url: str) -> None:
+    clock = SystemClock()
+    with pytest.raises(SettingError, match="QBO_BASE_URL"):
+        QboClient(
+            base_url=url, realm_id="1", tokens=StaticToken("t"), pacer=Pacer(clock), clock=clock
+        )

@@ -1,0 +1,59 @@
+"""A clock that jumps: time passes only when nothing else can happen."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+from collections.abc import Coroutine
+from datetime import datetime, timedelta, timezone
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+_START = datetime(2026, 11, 24, 4, 0, tzinfo=timezone.utc)
+_QUIET_TURNS = 30
+"""Turns of the event loop after which nothing more will happen by itself (no I/O in play)."""
+
+
+class VirtualClock:
+    """Implements `core.ports.Clock`."""
+
+    def __init__(self, now: float = 1_000.0) -> None:
+        self._start = self.now = now
+        self._timers: list[tuple[float, int, asyncio.Future[None]]] = []
+        self._order = itertools.count()
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def utcnow(self) -> datetime:
+        return _START + timedelta(seconds=self.now - self._start)
+
+    async def sleep(self, seconds: float) -> None:
+        if seconds <= 0:
+            await asyncio.sleep(0)
+            return
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._timers, (self.now + seconds, next(self._order), future))
+        await future
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run to the end, jumping from timer to timer."""
+        return asyncio.run(self._drive(work))
+
+    async def _drive(self, work: Coroutine[Any, Any, T]) -> T:
+        task = asyncio.ensure_future(work)
+        while not task.done():
+            for _ in range(_QUIET_TURNS):
+                await asyncio.sleep(0)
+            if task.done():
+                break
+            if not self._timers:
+                task.cancel()
+                raise AssertionError("everything waits, and no timer is set")
+            moment, _, future = heapq.heappop(self._timers)
+            if not future.done():
+                self.now = max(self.now, moment)
+                future.set_result(None)
+        return await task
