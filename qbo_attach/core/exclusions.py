@@ -25,6 +25,8 @@ def _pattern(names: Sequence[str]) -> re.Pattern[str] | None:
 
 _JUNK = re.compile("|".join(translate(name) for name in JUNK_NAMES), re.IGNORECASE)
 
+_JUNK_INITIALS = frozenset(c for n in JUNK_NAMES for c in (n[0].lower(), n[0].upper()))
+
 
 class Exclusions:
     """The rules that need a file's name and size only.
@@ -47,6 +49,11 @@ class Exclusions:
         self._extensions = frozenset(ext.lower().lstrip(".") for ext in extensions)
         self._smaller_than_bytes = smaller_than_bytes
         self._larger_than_bytes = larger_than_bytes
+        self._only_junk = not (names or extensions or smaller_than_bytes or larger_than_bytes)
+
+    def surely_passes(self, file_name: str) -> bool:
+        """The short way for nearly all names: True where no rule can meet this one."""
+        return self._only_junk and file_name[:1] not in _JUNK_INITIALS
 
     def rule(self, file_name: str, size_bytes: int | None) -> str:
         """The rule that leaves this file out, or "". An unknown size (None) meets no rule."""

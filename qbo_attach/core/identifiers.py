@@ -31,7 +31,7 @@ def canonical_legacy_id(text: str) -> str:
     Letters become upper case. Idempotent.
     """
     if text.isascii():
-        if text.isalnum():
+        if text.replace("-", "").isalnum():
             return text.upper()
         return "".join(text.split()).upper()
     # Upper-casing can undo NFKC and the other way round: go on until nothing changes.
@@ -58,7 +58,11 @@ def normalize_legacy_id(raw: str, prefix: str = DEFAULT_ID_PREFIX) -> str:
 
     A name that is the prefix and nothing else keeps it: an empty id names nothing.
     """
-    canonical = canonical_legacy_id(raw)
+    return drop_prefix(canonical_legacy_id(raw), prefix)
+
+
+def drop_prefix(canonical: str, prefix: str) -> str:
+    """The second step alone."""
     if prefix and canonical.startswith(prefix):
         return canonical[len(prefix) :] or canonical
     return canonical

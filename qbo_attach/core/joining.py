@@ -16,20 +16,24 @@ from qbo_attach.core.identifiers import (
     IdRules,
     RuleScores,
     canonical_legacy_id,
-    normalize_legacy_id,
+    drop_prefix,
 )
 from qbo_attach.core.mapping import Mapped, MappingIndex
 from qbo_attach.core.model import EntityRef, Status
 from qbo_attach.core.overrides import Overrides
 
+_OK = Status.OK.value
 _TYPES_SETTING = "INCLUDE_ENTITY_TYPES"
 
 
 class Decision(NamedTuple):
-    """What the files of a folder get, unless a file's own name or size forbids."""
+    """What the files of a folder get, unless a file's own name or size forbids.
+
+    `status` is a value of Status, as text.
+    """
 
     norm: str
-    status: Status
+    status: str
     reason: str
     qbo_entity_type: str = ""
     qbo_entity_id: str = ""
@@ -90,6 +94,7 @@ class Joiner:
         self._id_rules = id_rules
         self._overrides = overrides
         self._included = included
+        self._plain = not overrides and not included.keys
         self.scores = {c: RuleScores(c, id_rules.prefix(c)) for c in (TXN, LIST)}
 
     def norm(self, legacy_entity_type: str, raw_legacy_id: str) -> str:
@@ -103,7 +108,12 @@ class Joiner:
         kept = canonical_legacy_id(raw_legacy_id)
         if folder is None or not kept:
             return None
-        norm = self._id_rules.normalize(raw_legacy_id, folder.entity_class)
+        norm = drop_prefix(kept, self._id_rules.prefix(folder.entity_class))
+        if self._plain and (kept == norm or kept not in self._mapping):
+            only = self._mapping.only(norm, folder)
+            if only is not None:
+                self._count(raw_legacy_id, kept, folder, {kept: kept == norm, norm: True})
+                return Decision(norm, _OK, "", *only)
         rows = self._mapping.matching(norm, folder)
         rows_if_kept = self._mapping.matching(kept, folder) if kept != norm else []
         known = {kept: bool(rows_if_kept), norm: bool(rows)}
@@ -113,13 +123,13 @@ class Joiner:
             names = {type_key(ref.type) for ref in override.refs}
             if override.excludes or not self._included.wants(folder, names):
                 reason = override.reason if override.excludes else _TYPES_SETTING
-                return Decision(norm, Status.EXCLUDED, reason)
+                return Decision(norm, Status.EXCLUDED.value, reason)
             return _joined(norm, override.refs, override.reason)
         names = set().union(
             *({type_key(r.ref_type or r.qbo_type), *r.names} for r in rows + rows_if_kept)
         )
         if not self._included.wants(folder, names):
-            return Decision(norm, Status.EXCLUDED, _TYPES_SETTING)
+            return Decision(norm, Status.EXCLUDED.value, _TYPES_SETTING)
         return self._from_mapping(folder, norm, kept, rows, rows_if_kept)
 
     def _from_mapping(
@@ -139,19 +149,19 @@ class Joiner:
                 f"the mapping has both {norm} ({' and '.join(entities)}) and {kept} ({other}); "
                 "MAPPING_OVERRIDES can say which is meant"
             )
-            return Decision(norm, Status.AMBIGUOUS_IDENTIFIER, reason)
+            return Decision(norm, Status.AMBIGUOUS_IDENTIFIER.value, reason)
         supported = [row for row in rows if row.ref_type]
         if not supported:
-            return Decision(norm, Status.UNSUPPORTED_ENTITY_TYPE, _unsupported(rows, folder))
+            return Decision(norm, Status.UNSUPPORTED_ENTITY_TYPE.value, _unsupported(rows, folder))
         if _contradict(rows):
             reason = f"the mapping has {norm} more than once: {' and '.join(entities)}"
-            return Decision(norm, Status.DUPLICATE_MAPPING, reason)
+            return Decision(norm, Status.DUPLICATE_MAPPING.value, reason)
         if len(entities) > 1:
             reason = (
                 f"{norm} is {' and '.join(entities)} in the mapping; MAPPING_OVERRIDES can say "
                 "which is meant, or both"
             )
-            return Decision(norm, Status.AMBIGUOUS_MAPPING, reason)
+            return Decision(norm, Status.AMBIGUOUS_MAPPING.value, reason)
         return _joined(norm, (EntityRef(supported[0].ref_type, supported[0].qbo_id),), "")
 
     def _unmapped(
@@ -160,20 +170,20 @@ class Joiner:
         word = CLASS_WORD[folder.entity_class] if folder.generic else folder.name
         if not folder.generic and not folder.entity_ref_type:
             reason = f"QBO has no entity for {folder.name} that an attachment could hang on"
-            return Decision(norm, Status.UNSUPPORTED_ENTITY_TYPE, reason)
+            return Decision(norm, Status.UNSUPPORTED_ENTITY_TYPE.value, reason)
         reason = f"the mapping has no {word} {norm}"
         if rows_if_kept:
             reason += f", but {kept}, with its prefix ({rows_if_kept[0].entity})"
         elif others := self._mapping.of(norm):
             reason += f", but this id as {others[0].legacy_type} ({others[0].entity})"
-        return Decision(norm, Status.MISSING_MAPPING, reason)
+        return Decision(norm, Status.MISSING_MAPPING.value, reason)
 
     def _count(self, raw: str, kept: str, folder: LegacyType, known: dict[str, bool]) -> None:
         scores = self.scores[folder.entity_class]
         if not scores.is_new(raw):
             return
         for prefix in scores.hits:
-            candidate = normalize_legacy_id(kept, prefix)
+            candidate = drop_prefix(kept, prefix)
             if candidate not in known:
                 known[candidate] = bool(self._mapping.matching(candidate, folder))
             if known[candidate]:
@@ -182,7 +192,7 @@ class Joiner:
 
 def _joined(norm: str, refs: tuple[EntityRef, ...], reason: str) -> Decision:
     types = ";".join(ref.type for ref in refs)
-    return Decision(norm, Status.OK, reason, types, ";".join(ref.id for ref in refs))
+    return Decision(norm, Status.OK.value, reason, types, ";".join(ref.id for ref in refs))
 
 
 def _unsupported(rows: list[Mapped], folder: LegacyType) -> str:

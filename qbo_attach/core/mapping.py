@@ -16,7 +16,7 @@ from qbo_attach.core.identifiers import canonical_legacy_id
 from qbo_attach.core.mapping_formats import COLUMNS, INTUIT_FIELDS, RawMapping
 from qbo_attach.core.tables import MappingRow
 
-_LEGACY_ID, _LEGACY_TYPE, _QBO_TYPE, _QBO_ID = COLUMNS
+_LEGACY_ID, _, _, _QBO_ID = COLUMNS
 _SPOILT = re.compile(r"[+-]?\d+([.,]\d*)?E\+?\d{1,3}|\d+[.,]0*|#[A-Z/0!?#]*", re.IGNORECASE)
 """`5E+18`, `12E4`, `12.0`, `#REF!`; not the TxnID `1E-1648662274`, a hex counter and a time."""
 _BETWEEN = "\n"
@@ -29,26 +29,29 @@ def checked_mapping(rows: Iterable[RawMapping], url: str) -> Iterator[RawMapping
     Raises:
         TableError: an empty cell, or an id that a spreadsheet has spoilt; names row and column.
     """
-    for row, raw_id, raw_legacy_type, raw_qbo_type, raw_qbo_id in rows:
+    for row, raw_id, legacy_type, qbo_type, qbo_id in rows:
         legacy_id = canonical_legacy_id(raw_id)
-        qbo_id = raw_qbo_id.strip()
-        legacy_type, qbo_type = raw_legacy_type.strip(), raw_qbo_type.strip()
-        if not (legacy_id and legacy_type and qbo_type and qbo_id):
-            cells = (legacy_id, legacy_type, qbo_type, qbo_id)
-            index = cells.index("")
-            problem = (
-                f"is empty (Intuit calls it {INTUIT_FIELDS[index]}); fill it or take this row out"
-            )
-            raise TableError(url, problem, row=row, column=COLUMNS[index])
-        if not legacy_id.isdigit() and _SPOILT.fullmatch(legacy_id):
-            raise _spoilt(raw_id, url, row, _LEGACY_ID)
+        # Nearly all rows are tidy ones; the questions below are in the order that finds them so.
         if not (qbo_id.isdigit() and qbo_id.isascii()):
-            _check_qbo_id(raw_qbo_id, url, row)
-        yield RawMapping(row, legacy_id, legacy_type, qbo_type, qbo_id)
+            qbo_id = _checked_qbo_id(qbo_id, url, row)  # noqa: PLW2901  # the tidy cell
+        if "-" not in legacy_id and not legacy_id.isdigit() and _SPOILT.fullmatch(legacy_id):
+            raise _spoilt(raw_id, url, row, _LEGACY_ID)
+        if not legacy_id or not legacy_type.strip() or not qbo_type.strip():
+            column = COLUMNS[[legacy_id, legacy_type.strip(), qbo_type.strip()].index("")]
+            raise _empty(url, row, column)
+        yield row, legacy_id, legacy_type, qbo_type, qbo_id
 
 
-def _check_qbo_id(raw: str, url: str, row: int) -> None:
+def _empty(url: str, row: int, column: str) -> TableError:
+    intuit = INTUIT_FIELDS[COLUMNS.index(column)]
+    problem = f"is empty (Intuit calls it {intuit}); fill it or take this row out"
+    return TableError(url, problem, row=row, column=column)
+
+
+def _checked_qbo_id(raw: str, url: str, row: int) -> str:
     qbo_id = raw.strip()
+    if not qbo_id:
+        raise _empty(url, row, _QBO_ID)
     if _SPOILT.fullmatch(qbo_id):
         raise _spoilt(raw, url, row, _QBO_ID)
     if not (qbo_id.isascii() and qbo_id.isprintable()) or set(qbo_id) & set(" ;:,'\"\\"):
@@ -56,6 +59,7 @@ def _check_qbo_id(raw: str, url: str, row: int) -> None:
             f"{raw!r} is no id of QBO; several entities for one id belong in MAPPING_OVERRIDES"
         )
         raise TableError(url, problem, row=row, column=_QBO_ID)
+    return qbo_id
 
 
 def _spoilt(cell: str, url: str, row: int, column: str) -> TableError:
@@ -75,8 +79,8 @@ def normalise_mapping(
         TableError: as `checked_mapping`.
     """
     for _, legacy_id, legacy_type, qbo_type, qbo_id in checked_mapping(rows, url):
-        ref_type = types.entity_ref_type(qbo_type) or qbo_type
-        yield MappingRow(legacy_id, legacy_type, ref_type, qbo_id)
+        ref_type = types.entity_ref_type(qbo_type) or qbo_type.strip()
+        yield MappingRow(legacy_id, legacy_type.strip(), ref_type, qbo_id)
 
 
 class Mapped(NamedTuple):
@@ -118,6 +122,7 @@ class MappingIndex:
         self._types = types
         self._kinds: list[Mapped] = []
         self._packed: dict[str, str] = {}
+        self._ref_types: dict[tuple[str, str], str] = {}
         marks: dict[tuple[str, str], str] = {}
         packed = self._packed
         for _, legacy_id, legacy_type, qbo_type, qbo_id in checked_mapping(rows, url):
@@ -134,7 +139,7 @@ class MappingIndex:
         return len(self._packed)
 
     def _new_mark(self, legacy_type: str, qbo_type: str) -> str:
-        self._kinds.append(_kind(legacy_type, qbo_type, self._types))
+        self._kinds.append(_kind(legacy_type.strip(), qbo_type.strip(), self._types))
         return chr(_FIRST_MARK + len(self._kinds) - 1)
 
     def of(self, legacy_id: str) -> list[Mapped]:
@@ -147,6 +152,25 @@ class MappingIndex:
             kinds[ord(value[0]) - _FIRST_MARK]._replace(qbo_id=value[1:])
             for value in packed.split(_BETWEEN)
         ]
+
+    def only(self, legacy_id: str, folder: LegacyType) -> tuple[str, str] | None:
+        """The entity of an id (type, id), if it has one row, and a folder of this type joins it.
+
+        The short way for nearly all folders; where it gives None, `matching` tells why.
+        """
+        packed = self._packed.get(legacy_id)
+        if packed is None or _BETWEEN in packed:
+            return None
+        mark = packed[0]
+        ref_type = self._ref_types.get((folder.name, mark))
+        if ref_type is None:
+            kind = self._kinds[ord(mark) - _FIRST_MARK]
+            ref_type = kind.ref_type if _joins(kind, folder) else ""
+            self._ref_types[folder.name, mark] = ref_type
+        return (ref_type, packed[1:]) if ref_type else None
+
+    def __contains__(self, legacy_id: str) -> bool:
+        return legacy_id in self._packed
 
     def matching(self, legacy_id: str, folder: LegacyType) -> list[Mapped]:
         """The rows of an id that a folder of this type joins.

@@ -11,7 +11,6 @@ import io
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
-from typing import NamedTuple
 
 from qbo_attach.core.edited_tables import header_cells
 from qbo_attach.core.errors import TableError
@@ -28,17 +27,11 @@ _COLUMN_BY_NAME = {
 }
 
 
-class RawMapping(NamedTuple):
-    """Four cells as they stand in the source.
+RawMapping = tuple[int, str, str, str, str]
+"""Row, legacy id, legacy type, QBO type, QBO id: the cells as they stand in the source.
 
-    `row` is the line of a CSV file or of JSON lines; in a JSON array it counts the entries from 1.
-    """
-
-    row: int
-    legacy_id: str
-    legacy_entity_type: str
-    qbo_entity_type: str
-    qbo_entity_id: str
+The row is the line of a CSV file or of JSON lines; in a JSON array it counts the entries from 1.
+"""
 
 
 def read_mapping(stream: io.BufferedIOBase, url: str) -> Iterator[RawMapping]:
@@ -81,14 +74,11 @@ def _csv_rows(first: str, rest: Iterable[str], url: str) -> Iterator[RawMapping]
                 continue
             problem = f"has {len(cells)} cells where the header has {width} columns"
             raise TableError(url, problem, row=row)
-        found = RawMapping(row, cells[a], cells[b], cells[c], cells[d])
-        if "'" in (found[1][:1], found[4][:1]):
+        legacy_id, qbo_id = cells[a], cells[d]
+        if "'" in {legacy_id[:1], qbo_id[:1]}:
             # The mark by which a spreadsheet is told that a cell is text.
-            found = found._replace(
-                legacy_id=found.legacy_id.lstrip("'"), qbo_entity_id=found.qbo_entity_id.lstrip("'")
-            )
-        if any(found[1:]):
-            yield found
+            legacy_id, qbo_id = legacy_id.removeprefix("'"), qbo_id.removeprefix("'")
+        yield row, legacy_id, cells[b], cells[c], qbo_id
 
 
 def _picks(header: list[str], url: str) -> list[int]:
@@ -161,4 +151,5 @@ def _from_record(record: Mapping[str, object], row: int, url: str) -> RawMapping
     for column, intuit in zip(COLUMNS, INTUIT_FIELDS, strict=True):
         if column not in found:
             raise TableError(url, f"{intuit} is missing", row=row, column=column)
-    return RawMapping(row, *(found[column] for column in COLUMNS))
+    legacy_id, legacy_type, qbo_type, qbo_id = (found[column] for column in COLUMNS)
+    return row, legacy_id, legacy_type, qbo_type, qbo_id

@@ -43,6 +43,9 @@ class Overrides:
         self._by_key = by_key or {}
         self._unused = dict.fromkeys(self._by_key)
 
+    def __len__(self) -> int:
+        return len(self._by_key)
+
     def of(self, ids: tuple[str, ...], folder: LegacyType) -> Override | None:
         """The decision for the first of these ids that has one; for the type before any type."""
         if not self._by_key:

@@ -54,6 +54,9 @@ class Company(Protocol):
     async def attachables_of(self, entity_type: str, ids: Sequence[str]) -> list[Attachable]:
         """What hangs on one of these entities."""
 
+    async def aclose(self) -> None:
+        """Close all connections."""
+
 
 class SourceState(Enum):
     """What a source is, seen against the intent that named it."""

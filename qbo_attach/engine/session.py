@@ -13,7 +13,7 @@ or what an answer means (core/uploading, qbo/faults).
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -99,8 +99,8 @@ class UploadSession:
         self.sources = sources
         self.options = options
         self.new_id = new_id
-        self.counts: Counter[str] = Counter()
-        """Outcomes of this run so far; those in doubt are not among them."""
+        self.ended: dict[int, str] = {}
+        """Outcomes of this run so far, by the hash of the path: a million stay small."""
         self.stopped: Exception | None = None
         self.size = GroupSize(options.files_per_request)
         self.bytes = GroupBytes()
@@ -159,7 +159,7 @@ class UploadSession:
     def _is_fresh(self, file: GroupFile) -> bool:
         history = self.log.history
         if file.key in history.done_by_key:
-            self.counts[Outcome.SKIPPED_ALREADY_UPLOADED] += 1
+            self.ended[hash(file.path)] = Outcome.SKIPPED_ALREADY_UPLOADED.value
             return False
         return file.key not in history.doubt_of_key and file.path not in self._batches
 
@@ -168,7 +168,7 @@ class UploadSession:
         self._changed = True
         self.writer.add(outcome)
         if outcome.outcome != Outcome.NOT_SENT:
-            self.counts[outcome.outcome] += 1
+            self.ended[hash(outcome.path)] = outcome.outcome
         self.leave_batch(outcome.path)
 
     def leave_batch(self, path: str) -> None:
@@ -326,11 +326,14 @@ class UploadSession:
 
     # -- the end ------------------------------------------------------------------------------
 
-    async def finish(self) -> None:
+    async def finish(self, counts: Callable[[], dict[str, int]]) -> None:
         """Settle what is in doubt, end the run in the log, release the lease.
 
         Does not raise for what stopped the run (see `stopped`), but for a failure to write the
         end of the log.
+
+        Args:
+            counts: tells the run's outcomes when nothing can change them any more.
         """
         await self.quiet()
         if self.stopped is None:
@@ -342,7 +345,7 @@ class UploadSession:
         end = RunEnded(
             self.options.run_id,
             utc_text(self.clock.utcnow()),
-            dict(self.counts),
+            counts(),
             sum(self.company.requests_sent.values()),
             str(self.stopped) if self.stopped is not None else "",
         )

@@ -15,9 +15,7 @@ def main() -> int:
     for option in fields(FakeOptions):
         flag = "--" + option.name.replace("_", "-")
         if isinstance(option.default, bool):
-            parser.add_argument(
-                flag, default=option.default, action=argparse.BooleanOptionalAction
-            )
+            parser.add_argument(flag, default=option.default, action=argparse.BooleanOptionalAction)
         elif isinstance(option.default, (int, float, str)):
             parser.add_argument(flag, default=option.default, type=type(option.default))
     try:

@@ -38,7 +38,7 @@ class FakeCompany:
         vault, journal: where bytes and events are kept; in memory if not given.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # each a door to the outside, by keyword
         self,
         *,
         clock: Callable[[], float],

@@ -36,25 +36,23 @@ class Control:
     def answer(self, head: Head, body: bytes) -> Reply:
         """Answer a control request; what is wrong with it is told in one sentence under 400."""
         words = head.path.split("/")[2:]
-        call = (head.method, words[0])
         try:
-            if words[0] == "attachables":
-                return self._attachables(head, words[1:], body)
-            if call == ("GET", "ledger"):
-                return _json(self._company.ledger(head.parameters().get("realm")))
-            if words[0] == "faults":
-                return self._faults(head.method, body)
-            if words[0] == "settings":
-                return self._settings(head.method, body)
-            if words[0] == "late":
-                return self._late(head.method)
-            if call == ("POST", "tokens"):
-                return self._tokens(_object(body))
-        except (ValueError, KeyError) as error:
+            return self._answered(head, words, body)
+        except (ValueError, Refused) as error:
             return _json({"error": str(error)}, 400)
-        except Refused as refused:
-            return _json({"error": str(refused)}, 400)
-        return _json({"error": f"there is no {head.method} {head.path}"}, 404)
+
+    def _answered(self, head: Head, words: list[str], body: bytes) -> Reply:
+        method = head.method
+        if words[0] == "attachables":
+            return self._attachables(head, words[1:], body)
+        if words == ["ledger"] and method == "GET":
+            return _json(self._company.ledger(head.parameters().get("realm")))
+        if words == ["tokens"] and method == "POST":
+            return self._tokens(_object(body))
+        switches = {"faults": self._faults, "settings": self._settings, "late": self._late}
+        if len(words) == 1 and words[0] in switches:
+            return switches[words[0]](method, body)
+        return _json({"error": f"there is no {method} {head.path}"}, 404)
 
     def _faults(self, method: str, body: bytes) -> Reply:
         plan = self._company.plan
@@ -71,7 +69,7 @@ class Control:
             state.behaviour = state.behaviour.changed(_object(body))
         return _json(state.behaviour.as_json())
 
-    def _late(self, method: str) -> Reply:
+    def _late(self, method: str, _body: bytes) -> Reply:
         state = self._company.state
         if method == "POST":
             return _json({"committed": state.settle(everything=True)})
@@ -106,8 +104,10 @@ class Control:
         return next((one for one in found if one is not None), None)
 
     def seed(self, sent: JSON, realm: str) -> JSON:
-        """Make an attachable that no upload made: an Attachable object with its bytes under
-        `content_base64` or `text` (none: a note without a file). `created_at`: Unix seconds.
+        """Make an attachable that no upload made.
+
+        `sent` is an Attachable object with its bytes under `content_base64` or `text` (neither: a
+        note without a file), and perhaps `created_at` in Unix seconds.
 
         Raises:
             Refused: the object would be refused from a client, too.
@@ -143,7 +143,7 @@ class Control:
 def _object(body: bytes) -> JSON:
     found = json.loads(body)
     if not isinstance(found, dict):
-        raise ValueError("the body must be a JSON object")
+        raise ValueError("the body must be a JSON object")  # noqa: TRY004  # a wrong value to us
     return found
 
 

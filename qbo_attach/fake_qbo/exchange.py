@@ -83,7 +83,7 @@ class Exchange:
         if self.endpoint == "upload" and not self._throttled:
             self._begin_form()
 
-    def __enter__(self) -> Exchange:
+    def __enter__(self) -> Exchange:  # noqa: PYI034  # typing.Self needs Python 3.11
         return self
 
     def __exit__(
@@ -291,9 +291,9 @@ class Exchange:
         upload = Upload(self.realm, requestid, number, self.head.base_url, digest, pairs)
         items = upload.items(state, rule)
         refused = next((i.refused for i in items if i.refused is not None), None)
-        if refused is not None and state.behaviour.upload_faults == "http":
-            if len(items) == 1 or state.behaviour.one_bad_part == "all":
-                return Reply(400, payload=stamped({"Fault": refused}, state.now()))
+        none_made = all(item.refused is not None for item in items)
+        if refused is not None and none_made and state.behaviour.upload_faults == "http":
+            return Reply(400, payload=stamped({"Fault": refused}, state.now()))
 
         def commit(at: float) -> Reply:
             return Reply(payload=upload.commit(items, state, at))

@@ -69,9 +69,7 @@ def as_entity(one: Attachable, download: str) -> JSON:
 
 
 def file_address(one: Attachable) -> str:
-    """Path under which the bytes lie, percent-encoded; it begins with a name that is never used
-    twice, so that equal file names do not meet.
-    """
+    """Percent-encoded path under which the bytes lie; equal file names do not meet there."""
     name = quote(one.fields.get("FileName", ""), safe="")
     return f"/intuit-qbo-files/{one.realm}/attachments/{one.id}/{one.key}{name}"
 

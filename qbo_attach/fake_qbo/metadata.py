@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from xml.etree import ElementTree as Xml
+from xml.etree import ElementTree as ET
 
 from qbo_attach.fake_qbo.answers import Refused
 from qbo_attach.fake_qbo.ledger import WRITABLE
@@ -47,7 +47,7 @@ def read_object(body: bytes, content_type: str, code: str) -> JSON:
         found = json.loads(text.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise Refused("500", "Invalid byte 1 of 1-byte UTF-8 sequence.") from error
-    except (ValueError, Xml.ParseError, RecursionError) as error:
+    except (ValueError, ET.ParseError, RecursionError) as error:
         raise Refused(code, f"the object cannot be read: {error}"[:300]) from error
     if not isinstance(found, dict):
         raise Refused(code, "the object is not a JSON object")
@@ -57,12 +57,12 @@ def read_object(body: bytes, content_type: str, code: str) -> JSON:
 def _from_xml(text: bytes) -> JSON:
     if b"<!DOCTYPE" in text or b"<!ENTITY" in text:
         raise ValueError("document types are not allowed")
-    element = Xml.fromstring(text)  # noqa: S314  # without document types there are no entities
+    element = ET.fromstring(text)  # noqa: S314  # without document types there are no entities
     found = _element(element, 0)
     return found if isinstance(found, dict) else {}
 
 
-def _element(element: Xml.Element, depth: int) -> object:
+def _element(element: ET.Element, depth: int) -> object:
     """An XML element as the JSON it stands for: attributes and children by name."""
     if depth > _MAX_DEPTH:
         raise ValueError("elements lie too deep")

@@ -57,12 +57,12 @@ class OAuth:
             if self._demanded and value != self._demanded:
                 return f"Token is not known: {value[:6]}..."
             return ""
-        if token.kind != "access":
-            return "Malformed bearer token: not an access token"
         if token.ended:
             return f"Token revoked: {value[:6]}..."
         if self._state.now() >= token.expires_at:
             return f"Token expired: {value[:6]}..."
+        if token.kind != "access":
+            return "Malformed bearer token: not an access token"
         if token.realm and token.realm != realm:
             return "realm"
         return ""
@@ -73,7 +73,7 @@ class OAuth:
         for token in self._tokens.values():
             if kind in ("", token.kind) and not token.ended:
                 token.expires_at = min(token.expires_at, self._state.now())
-                token.ended = token.ended or revoke
+                token.ended = revoke
                 self._save(token)
                 count += 1
         return count
@@ -161,8 +161,11 @@ class OAuth:
         token = self._tokens.get(value)
         if not value or (token is None and self._demanded and value != self._demanded):
             return _json(400, {"error": "invalid_request"})
+        if token is None:
+            token = Token("revoked", value, "", self._state.now(), self._state.now())
+            self._save(token)
         for other in list(self._tokens.values()):
-            together = token is not None and other.realm == token.realm and other.kind != "code"
+            together = token.realm and other.realm == token.realm and other.kind != "code"
             if other is token or together:
                 other.ended = True
                 self._save(other)
@@ -175,9 +178,8 @@ class OAuth:
         unsafe = any(c <= " " or c == "\x7f" for c in redirect_uri)
         wanting = not asked.get("client_id") or not redirect_uri
         if wanting or unsafe or asked.get("response_type") != "code":
-            return _page(
-                400, "<p>The request needs client_id, redirect_uri and response_type=code.</p>"
-            )
+            needed = "client_id, redirect_uri and response_type=code"
+            return _page(400, f"<p>The request needs {needed}.</p>")
         if asked.get("answer") == "deny":
             return _redirect(redirect_uri, {"error": "access_denied", "state": asked.get("state")})
         realm = asked.get("realm") or self._state.realms[0]

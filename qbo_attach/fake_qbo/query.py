@@ -1,9 +1,9 @@
-"""The query language: a statement to a value, and a value applied to rows.
+r"""The query language: a statement to a value, and a value applied to rows.
 
     SELECT *|count(*)|fields FROM Entity [WHERE p op v [AND ...]] [ORDERBY p [ASC|DESC], ...]
     [STARTPOSITION n] [MAXRESULTS n]
 
-Operators = IN < > <= >= LIKE (with % only). A quote in a value is written as \\'. AND is the only
+Operators = IN < > <= >= LIKE (with % only). A quote in a value is written as \'. AND is the only
 connection; there is no OR, no parenthesis but IN's, no JOIN, no GROUP BY.
 """
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from urllib.parse import parse_qs, quote
 
 from qbo_attach.fake_qbo import query as q
-from qbo_attach.fake_qbo.answers import MESSAGES, Refused, offset_time, stamped
+from qbo_attach.fake_qbo.answers import MESSAGES, Refused, fault, offset_time, stamped
 from qbo_attach.fake_qbo.entities import QUERYABLE, api_type
 from qbo_attach.fake_qbo.entities import as_entity as plain_entity
 from qbo_attach.fake_qbo.ledger import Attachable, as_entity
@@ -327,7 +327,9 @@ def _run_mapping(query: q.Query, state: State) -> JSON:
     names = ("QboEntityId", "QbdtExportableId", "QboEntityType", "QbdtEntityType")
     if state.behaviour.qbdt_casing == "camel":
         names = ("qboEntityId", "qbdtExportableId", "qboEntityType", "qbdtEntityType")
-    return q.answer(query, rows, lambda row: dict(zip(names, row)), "QbdtEntityIdMapping")
+    return q.answer(
+        query, rows, lambda row: dict(zip(names, row, strict=True)), "QbdtEntityIdMapping"
+    )
 
 
 def _column(index: int) -> q.Getter:
@@ -433,9 +435,10 @@ def _run_item(item: JSON, call: Call, state: State) -> JSON:
         if isinstance(item.get("Attachable"), dict):
             operation = str(item.get("operation", ""))
             return {**write_attachable(call, item["Attachable"], operation, state), "bId": marker}
-        raise Refused("500", "Operation in this batch item is not supported.")
     except Refused as refused:
         return {"Fault": refused.fault, "bId": marker}
+    detail = "Operation in this batch item is not supported."
+    return {"Fault": fault("500", detail), "bId": marker}
 
 
 Handler = Callable[[Call, State], Reply]

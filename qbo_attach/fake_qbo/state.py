@@ -61,6 +61,7 @@ class State:
         journal: Journal | None = None,
     ) -> None:
         self._clock = clock
+        self._seed = seed
         self.random = random.Random(seed)  # noqa: S311  # for ids that can be had again
         self.realms = realms
         self.behaviour = behaviour or Behaviour()
@@ -163,7 +164,9 @@ class State:
 
     def load(self, tokens: Callable[[JSON], None]) -> None:
         """Take the journal in; records of tokens go to `tokens`."""
+        count = 0
         for record in self.journal.records():
+            count += 1
             event = record.pop("event")
             if event == "attachable":
                 self.ledger.put(from_record(record))
@@ -179,6 +182,9 @@ class State:
                 self.number = record["number"]
             elif event == "token":
                 tokens(record)
+        if count:
+            # Else a restart would give out the tokens of the run before once more.
+            self.random.seed(f"{self._seed}/{count}")
 
     def close(self) -> None:
         """Keep the counts, and let go of files."""

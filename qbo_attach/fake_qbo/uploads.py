@@ -61,7 +61,7 @@ class Item:
 
 
 def pairs_of(parts: list[Part]) -> list[Pair]:
-    """Parts by their suffix, in the order in which suffixes first appear; other names are nothing."""
+    """Parts by their suffix, in the order of their first appearance."""
     pairs: dict[str, Pair] = {}
     for part in parts:
         match = _NAME.fullmatch(part.name)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 
 from qbo_attach.core.errors import NotStartedError, SettingError
+from qbo_attach.qbo.auth import StaticToken, StoredTokens
 from qbo_attach.qbo.client import QboClient
+from qbo_attach.qbo.oauth import TokenEndpoint, addresses
 from qbo_attach.qbo.pacing import Pacer, SystemClock
+from qbo_attach.qbo.realm import TokenSource
 from qbo_attach.settings import PRODUCTION_URL, SANDBOX_URL, Settings
-from qbo_attach.stages.tokens import token_source
 from qbo_attach.storage.files import Store
+from qbo_attach.storage.tokens import TokenFile
 
 COMPANY_FILE = "company.json"
 _INTUITS_RATE = 500
@@ -36,6 +39,26 @@ def make_client(settings: Settings, pacer: Pacer, clock: SystemClock) -> QboClie
         clock=clock,
         marker_field=settings.qbo_marker,
     )
+
+
+def token_source(settings: Settings, clock: SystemClock) -> TokenSource:
+    """QBO_ACCESS_TOKEN as it is, else the tokens that `qbo-attach login` keeps.
+
+    Raises:
+        SettingError: neither a token nor the app's credentials.
+    """
+    token = settings.qbo_access_token.get_secret_value()
+    if token:
+        return StaticToken(token)
+    if not settings.qbo_client_id or not settings.qbo_client_secret.get_secret_value():
+        raise SettingError(
+            "QBO_ACCESS_TOKEN",
+            "",
+            "is not set; set it, or set QBO_CLIENT_ID and QBO_CLIENT_SECRET and run "
+            "qbo-attach login",
+        )
+    store = TokenFile(settings.qbo_tokens, clock.monotonic)
+    return StoredTokens(store, settings.realm_id, token_endpoint(settings, clock), clock)
 
 
 def environment_name(settings: Settings) -> str:

@@ -35,7 +35,10 @@ def write_table(
     with store.writing(name) as stream:
         for piece in encode_table(columns, counted()):
             digest.update(piece)
-            stream.write(piece)
+            try:
+                stream.write(piece)
+            except OSError as error:  # a full disk
+                raise StorageError(store.child_url(name), f"cannot be written: {error}") from error
     return Artifact(name, store.child_url(name), digest.hexdigest(), count)
 
 

@@ -21,6 +21,7 @@ from qbo_attach.storage.place import (
     SourceMissingError,
     SourceUnreadableError,
     check_unchanged,
+    in_own_thread,
     is_own_temporary,
     own_temporary_name,
     utc_text,
@@ -90,13 +91,14 @@ class Disk:
 
     def info(self, path: str) -> ListedFile | None:
         """See `Store.info`."""
+        full = self._path(path)
         try:
-            status = os.stat(self._path(path))  # noqa: PTH116  # pathlib would tidy the name
+            status = os.lstat(full)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
             raise self._failed(path, error) from error
-        return None if stat.S_ISDIR(status.st_mode) else _as_listed(path, status)
+        return None if stat.S_ISDIR(status.st_mode) else _row(path, full, status)
 
     def read_bytes(self, path: str) -> bytes:
         """See `Store.read_bytes`."""
@@ -162,7 +164,9 @@ class Disk:
     async def _in_thread(self, work: Callable[[], T]) -> T:
         """Run blocking work beside the loop; a disk (a mounted share) that hangs ends the wait."""
         try:
-            return await asyncio.wait_for(asyncio.to_thread(work), self._deadline_s)
+            return await asyncio.wait_for(
+                asyncio.wrap_future(in_own_thread(work)), self._deadline_s
+            )
         except (TimeoutError, asyncio.TimeoutError) as error:
             raise StorageError(
                 self._root, f"the disk gave no answer within {self._deadline_s:g} s"
@@ -260,17 +264,19 @@ def _listed(entry: os.DirEntry[str], path: str) -> ListedFile:
         status = entry.stat(follow_symlinks=False)
     except OSError as error:
         return ListedFile(path, 0, problem=f"cannot be looked at: {error.strerror}")
-    if entry.is_symlink() or _is_junction(entry):
+    if _is_junction(entry):
         return ListedFile(path, 0, problem=_link_problem(entry.path))
+    return _row(path, entry.path, status)
+
+
+def _row(path: str, full: str, status: os.stat_result) -> ListedFile:
+    if stat.S_ISLNK(status.st_mode):
+        return ListedFile(path, 0, problem=_link_problem(full))
     listed = _as_listed(path, status)
-    if not listed.problem and not _may_read(status.st_mode, entry.path):
-        return ListedFile(
-            path,
-            listed.size_bytes,
-            listed.modified_at,
-            problem="may not be read by this account; give it read permission",
-        )
-    return listed
+    if listed.problem or _may_read(status.st_mode, full):
+        return listed
+    problem = "may not be read by this account; give it read permission"
+    return ListedFile(path, listed.size_bytes, listed.modified_at, problem=problem)
 
 
 def _as_listed(path: str, status: os.stat_result) -> ListedFile:

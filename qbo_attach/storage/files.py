@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from typing import BinaryIO
 
 from qbo_attach.core.errors import StorageError
@@ -86,7 +86,10 @@ class Store:
         return sorted(self._place.list_names(folder))
 
     def info(self, path: str) -> ListedFile | None:
-        """One file as the listing would show it, or None where there is none."""
+        """One file as the listing would show it, or None where there is none.
+
+        S3 gives the same answer where even the bucket is missing.
+        """
         return self._place.info(path)
 
     def read_bytes(self, path: str) -> bytes:
@@ -164,8 +167,11 @@ class Store:
             created = self.create_once(path, first)
             again = self.create_once(path, second)
             kept = self.read_bytes(path)
-        finally:
-            self.remove(path)
+        except BaseException:
+            with suppress(StorageError):  # what failed first is what the person must know
+                self.remove(path)
+            raise
+        self.remove(path)
         if not created or again or kept != first:
             raise StorageError(
                 self.url,

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import io
 import re
 import secrets
-from collections.abc import AsyncIterator, Iterator
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta, timezone
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, TypeVar
 
 from qbo_attach.core.model import ListedFile
+
+T = TypeVar("T")
 
 SMALL_BYTES = 8 << 20
 """Up to here a file is read whole, in one request."""
@@ -45,6 +49,24 @@ class SourceUnreadableError(SourceMissingError):
 
 class SourceChangedError(SourceError):
     """The file is not the one that was listed: its size, time or etag differ."""
+
+
+def in_own_thread(work: Callable[[], T]) -> concurrent.futures.Future[T]:
+    """Do blocking work in a thread of its own, which a process does not wait for at its end.
+
+    A pool's threads are waited for, so that a disk or server that hangs would hold up the exit.
+    """
+    answer: concurrent.futures.Future[T] = concurrent.futures.Future()
+    answer.set_running_or_notify_cancel()
+
+    def run() -> None:
+        try:
+            answer.set_result(work())
+        except BaseException as error:  # noqa: BLE001  # told to whoever waits
+            answer.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return answer
 
 
 class Place(Protocol):

@@ -26,6 +26,7 @@ from qbo_attach.storage.place import (
     SourceMissingError,
     SourceUnreadableError,
     check_unchanged,
+    in_own_thread,
     is_own_temporary,
     moment_text,
     utc_text,
@@ -40,6 +41,8 @@ _TIMES = ("mtime", "LastModified", "last_modified", "updated", "modified")
 _CREATING = threading.Lock()
 """fsspec's memory store looks for a name before it creates it, without a lock of its own."""
 _MISSING = (FileNotFoundError, NotADirectoryError)
+_FAILURES = (OSError, NotImplementedError, TypeError, ValueError)
+"""What a store raises for a failure, or for what it cannot do at all."""
 
 
 class Remote:
@@ -63,10 +66,15 @@ class Remote:
                 kind = self._call("", lambda: fs.info(root))["type"]
             except _MISSING as error:
                 raise StorageError(self._url, "there is no such folder; check the path") from error
+            except _FAILURES as error:
+                raise self._failed("", error) from error
             if kind == "file":
                 raise StorageError(self._url, "is a file, and must be a folder")
         if _finds_at_once(fs):
-            found = self._call("", lambda: fs.find(root, detail=True))
+            try:
+                found = self._call("", lambda: fs.find(root, detail=True))
+            except _FAILURES as error:
+                raise self._failed("", error) from error
             for name, entry in found.items():
                 yield _as_listed(_below(root, name), entry)
         else:
@@ -78,7 +86,7 @@ class Remote:
             folder = folders.pop()
             try:
                 entries = self._call("", lambda: fs.ls(folder, detail=True))  # noqa: B023  # called at once
-            except OSError as error:
+            except _FAILURES as error:
                 if folder == root:
                     raise self._failed("", error) from error
                 path = _below(root, folder)
@@ -100,7 +108,7 @@ class Remote:
             entries = self._call(folder, lambda: fs.ls(path, detail=True))
         except _MISSING:
             return []
-        except OSError as error:
+        except _FAILURES as error:
             raise self._failed(folder, error) from error
         names = [_below(path, e["name"]) for e in entries if e["type"] == "file"]
         return [name for name in names if not is_own_temporary(name)]
@@ -112,7 +120,7 @@ class Remote:
             entry = self._call(path, lambda: fs.info(name))
         except _MISSING:
             return None
-        except OSError as error:
+        except _FAILURES as error:
             raise self._failed(path, error) from error
         return None if entry["type"] == "directory" else _as_listed(path, entry)
 
@@ -123,7 +131,7 @@ class Remote:
             return cast(bytes, self._call(path, lambda: fs.cat_file(name)))
         except _MISSING as error:
             raise FileNotFoundError(f"{self._url}/{path}") from error
-        except OSError as error:
+        except _FAILURES as error:
             raise self._failed(path, error) from error
 
     def open_binary(self, path: str) -> io.BufferedIOBase:
@@ -132,7 +140,7 @@ class Remote:
             return self._open_file(path)
         except _MISSING as error:
             raise FileNotFoundError(f"{self._url}/{path}") from error
-        except OSError as error:
+        except _FAILURES as error:
             raise self._failed(path, error) from error
 
     def _open_file(self, path: str) -> io.BufferedIOBase:
@@ -179,7 +187,7 @@ class Remote:
         size = min(left, PIECE_BYTES)
         try:
             piece = self._call(file.path, lambda: stream.read(size))
-        except OSError as error:
+        except _FAILURES as error:
             raise self._failed(file.path, error) from error
         if not piece:
             raise SourceChangedError(file.path, "became shorter while it was read")
@@ -213,7 +221,7 @@ class Remote:
             data = spool.read()
         try:
             self._call(path, lambda: self._put(fs, name, data))
-        except OSError as error:
+        except _FAILURES as error:
             raise self._failed(path, error) from error
 
     def create_once(self, path: str, data: bytes) -> bool:
@@ -230,7 +238,7 @@ class Remote:
                 f"this kind of store ({scheme_of(self._url)}) cannot create a file exactly once; "
                 "put LOG_DIR on a local disk or on S3",
             ) from error
-        except OSError as error:
+        except _FAILURES as error:
             raise self._failed(path, error) from error
         except StorageError as error:  # no answer in time: it may have been created
             return self._is_ours(path, data, error)
@@ -257,7 +265,7 @@ class Remote:
             self._call(path, lambda: fs.rm_file(name))
         except _MISSING:
             return
-        except OSError as error:
+        except _FAILURES as error:
             raise self._failed(path, error) from error
 
     def _at(self, path: str) -> tuple[fsspec.AbstractFileSystem, str]:
@@ -280,30 +288,24 @@ class Remote:
             raise StorageError(self._url, f"there is no such file: {error}") from error
         except ImportError as error:
             raise StorageError(self._url, f"needs a package that is missing: {error}") from error
-        except (OSError, ValueError, TypeError) as error:
+        except _FAILURES as error:
             raise self._failed("", error) from error
         return fs, root.rstrip("/")
 
     def _call(self, path: str, work: Callable[[], T]) -> T:
         """Do blocking work, for the deadline at most; a thread that hangs is left behind."""
-        answer: concurrent.futures.Future[T] = concurrent.futures.Future()
-
-        def run() -> None:
-            try:
-                answer.set_result(work())
-            except BaseException as error:  # noqa: BLE001  # told to the waiting thread
-                answer.set_exception(error)
-
-        if scheme_of(self._url) == "memory":
-            run()
-        else:
-            threading.Thread(target=run, daemon=True).start()
-        done, _ = concurrent.futures.wait([answer], self._deadline_s)
-        if not done:
+        try:
+            if scheme_of(self._url) == "memory":
+                return work()
+            return in_own_thread(work).result(self._deadline_s)
+        except concurrent.futures.TimeoutError as error:
             raise StorageError(
                 f"{self._url}/{path}", f"gave no answer within {self._deadline_s:g} s"
-            )
-        return answer.result()
+            ) from error
+        except (*_FAILURES, StorageError):
+            raise
+        except Exception as error:  # each cloud's library has its own
+            raise self._failed(path, error) from error
 
     def _failed(self, path: str, error: Exception) -> StorageError:
         where = f"{self._url}/{path}" if path else self._url

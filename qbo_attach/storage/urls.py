@@ -36,8 +36,8 @@ def absolute_url(url: str) -> str:
     if not scheme:
         return _absolute_path(url)
     first, *rest = url.split("::")
-    if rest:
-        rest[-1] = _resolved_link(rest[-1])
+    if rest:  # the links before the last may be bare schemes; the last one is a place
+        rest[-1] = _resolved_link(rest[-1]) if "://" in rest[-1] else _absolute_path(rest[-1])
     return "::".join([_resolved_link(first) if "://" in first else first, *rest])
 
 
@@ -79,9 +79,7 @@ def _bare(folder: str) -> set[str]:
 
 
 def _resolved_link(link: str) -> str:
-    scheme, colon, path = link.partition("://")
-    if not colon:
-        return link if _SCHEME.match(f"{link}::") and os.sep not in link else _absolute_path(link)
+    scheme, _, path = link.partition("://")
     scheme = scheme.lower()
     if scheme in _LOCAL:
         return _absolute_path(path)

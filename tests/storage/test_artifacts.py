@@ -58,7 +58,7 @@ def test_a_table_whose_rows_break_off_leaves_the_old_one(store: Store) -> None:
         yield from ROWS
         raise TableError("source.csv", "is broken", row=7)
 
-    with pytest.raises(TableError, match="source.csv, row 7"):
+    with pytest.raises(TableError, match=r"source.csv, row 7"):
         write_table(store, MAPPING, MappingRow._fields, broken())
     assert existing(store, MAPPING) == artifact
     assert store.list_names("") == [MAPPING]
@@ -76,15 +76,15 @@ def test_a_relative_path_is_read_where_we_are(
     write_table(Store(str(tmp_path / "d")), MAPPING, MappingRow._fields, ROWS[:3])
     monkeypatch.chdir(tmp_path)
     assert list(read_table_at(f"d/{MAPPING}", MappingRow)) == ROWS[:3]
-    with pytest.raises(StorageError, match="d/none.csv: there is no such table"):
+    with pytest.raises(StorageError, match=r"d/none.csv: there is no such table"):
         list(read_table_at("d/none.csv", MappingRow))
 
 
 def test_a_broken_table_is_told_by_row(tmp_path: Path) -> None:
     place = Store(str(tmp_path))
     put(place, MAPPING, b'a,b\n"open,1\n')
-    with pytest.raises(TableError, match="row 2"):
+    with pytest.raises(TableError, match=r"row 2"):
         existing(place, MAPPING)
     put(place, MAPPING, b"")
-    with pytest.raises(TableError, match="empty"):
+    with pytest.raises(TableError, match=r"empty"):
         existing(place, MAPPING)

@@ -73,14 +73,14 @@ def test_a_missing_archive_or_folder_in_it_is_told(tmp_path: Path) -> None:
 
 
 def test_a_missing_memory_folder_is_an_error_not_an_empty_listing(memory_url: str) -> None:
-    with pytest.raises(StorageError, match="no such folder"):
+    with pytest.raises(StorageError, match=r"no such folder"):
         list(Store(memory_url).list_files())
     fsspec.filesystem("memory").mkdir(memory_url)
     assert list(Store(memory_url).list_files()) == []
 
 
 def test_an_unknown_scheme_is_told() -> None:
-    with pytest.raises(StorageError, match="Protocol not known: nonsense"):
+    with pytest.raises(StorageError, match=r"Protocol not known: nonsense"):
         list(Store("nonsense://x").list_files())
 
 
@@ -90,7 +90,7 @@ def test_an_archive_cannot_hold_the_run_log(tmp_path: Path) -> None:
         Store(f"zip://log::{tmp_path}/a.zip").probe_create_once("")
 
 
-class ForgetfulFileSystem(MemoryFileSystem):
+class ForgetfulFileSystem(MemoryFileSystem):  # type: ignore[misc]  # fsspec has no types
     """A store that takes `mode="create"` and overwrites all the same."""
 
     protocol = "forgetful"
@@ -101,7 +101,7 @@ class ForgetfulFileSystem(MemoryFileSystem):
     def _strip_protocol(cls, path: str) -> str:
         return str(MemoryFileSystem._strip_protocol(path.removeprefix("forgetful://")))
 
-    def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **kwargs: object) -> None:
+    def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **kwargs: object) -> None:  # noqa: ARG002
         super().pipe_file(path, value)
 
 
@@ -115,7 +115,7 @@ class HangingFileSystem(ForgetfulFileSystem):
     def _strip_protocol(cls, path: str) -> str:
         return str(MemoryFileSystem._strip_protocol(path.removeprefix("hanging://")))
 
-    def info(self, path: str, **kwargs: object) -> dict[str, object]:
+    def info(self, path: str, **kwargs: object) -> dict[str, object]:  # noqa: ARG002
         self.release.wait(10)
         raise FileNotFoundError(path)
 
@@ -127,7 +127,7 @@ for kind in (ForgetfulFileSystem, HangingFileSystem):
 
 
 def test_a_store_that_lets_a_second_create_pass_is_refused() -> None:
-    with pytest.raises(StorageError, match="second writer create a file .* put LOG_DIR on"):
+    with pytest.raises(StorageError, match=r"second writer create a file .* put LOG_DIR on"):
         Store("forgetful://x").probe_create_once("log")
     assert ForgetfulFileSystem.store == {}
 
@@ -142,7 +142,7 @@ def test_a_store_that_never_answers_ends_at_the_deadline() -> None:
         lambda: store.create_once("f", b"x"),
         lambda: asyncio.run(pieces(store, ListedFile("f", 1))),
     ):
-        with pytest.raises(StorageError, match="no answer within 0.2 s"):
+        with pytest.raises(StorageError, match=r"no answer within 0.2 s"):
             way()
     assert time.monotonic() - started < 5
     HangingFileSystem.release.set()

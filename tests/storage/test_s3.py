@@ -103,7 +103,7 @@ class TestListing:
             "GLACIER_IR": "",
             "STANDARD_IA": "",
         }
-        with pytest.raises(SourceUnreadableError, match="archive"):
+        with pytest.raises(SourceUnreadableError, match=r"archive"):
             read(store, ListedFile("GLACIER", 1))
 
     def test_another_writers_changes_are_seen_at_once(self, s3_store: Store) -> None:
@@ -123,13 +123,13 @@ class TestPlaceThatIsNotThere:
         store = Store("s3://no-such-bucket-here/root", s3_server.options)
         reading_only = s3_server.name == "weed"  # SeaweedFS makes a bucket for who writes to it
         for way in ways_in(store, write=not reading_only):
-            with pytest.raises(StorageError, match="no such bucket; check its name"):
+            with pytest.raises(StorageError, match=r"no such bucket; check its name"):
                 way()
 
     def test_a_missing_prefix_is_an_error_not_an_empty_listing(self, s3_store: Store) -> None:
         put(s3_store, "there/f", b"x")
         missing = Store(s3_store.child_url("ther"), s3_store._place._options)  # type: ignore[attr-defined]
-        with pytest.raises(StorageError, match="nothing in the bucket has this prefix"):
+        with pytest.raises(StorageError, match=r"nothing in the bucket has this prefix"):
             list(missing.list_files())
 
     def test_an_existing_empty_bucket_or_folder_has_no_rows(
@@ -182,7 +182,7 @@ class TestCredentials:
         lister = {**s3_weed.options, "key": "lister", "secret": "secret-of-lister"}
         store = Store(url, lister)
         (file,) = store.list_files()
-        with pytest.raises(SourceUnreadableError, match="^f: may not be read"):
+        with pytest.raises(SourceUnreadableError, match=r"^f: may not be read"):
             read(store, file)
         for way in (
             lambda: store.read_bytes("f"),
@@ -190,14 +190,14 @@ class TestCredentials:
             lambda: store.create_once("g", b"x"),
             lambda: store.probe_create_once(""),
         ):
-            with pytest.raises(StorageError, match="access is denied"):
+            with pytest.raises(StorageError, match=r"access is denied"):
                 way()
 
     def test_a_denied_listing_is_never_an_empty_one(self, s3_weed: S3Server) -> None:
         url = s3_weed.new_bucket()
         store = Store(url, {**s3_weed.options, "key": "writer", "secret": "secret-of-writer"})
         put(store, "f", b"x")
-        with pytest.raises(StorageError, match="access is denied"):
+        with pytest.raises(StorageError, match=r"access is denied"):
             list(store.list_files())
 
 
@@ -211,10 +211,12 @@ def test_no_credentials_at_all_are_told(
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     store = Store("s3://bucket/root", {"endpoint_url": s3_moto.endpoint})
     for way in ways_in(store):
-        with pytest.raises(StorageError, match="no S3 credentials were found; set AWS_ACCESS_KEY_ID"):
+        with pytest.raises(
+            StorageError, match=r"no S3 credentials were found; set AWS_ACCESS_KEY_ID"
+        ):
             way()
     monkeypatch.setenv("AWS_PROFILE", "nobody")
-    with pytest.raises(StorageError, match="nobody.*check AWS_PROFILE"):
+    with pytest.raises(StorageError, match=r"nobody.*check AWS_PROFILE"):
         list(Store("s3://bucket/root").list_files())
 
 
@@ -315,4 +317,3 @@ def error_of(way: Callable[[], object]) -> StorageError:
     with pytest.raises(StorageError) as caught:
         way()
     return caught.value
-

@@ -80,12 +80,12 @@ def test_a_listing_that_turns_in_a_circle_is_broken_off() -> None:
         future.set_result(Page([Entry("k", 1, "", "", "")], [], "the same token"))
         return future
 
-    with pytest.raises(BrokenListingError, match="circle"):
+    with pytest.raises(BrokenListingError, match=r"circle"):
         list(list_entries(start_page, ""))
 
 
 def test_a_page_cut_off_without_a_token_is_refused() -> None:
-    with pytest.raises(BrokenListingError, match="without a continuation token"):
+    with pytest.raises(BrokenListingError, match=r"without a continuation token"):
         read_page({"IsTruncated": True, "Contents": []})
 
 

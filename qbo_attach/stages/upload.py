@@ -1,0 +1,323 @@
+"""The upload stage: one session in one thread; batches are handed to it and waited for.
+
+The command line and Prefect tasks use it alike: open it, `send` each batch (from any thread), then
+read `result` after the block.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import uuid
+from collections import Counter
+from collections.abc import Coroutine, Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from types import TracebackType
+from typing import Any, TypeVar
+
+from qbo_attach import __version__
+from qbo_attach.core import tables
+from qbo_attach.core.chain import Record, Recorded, RunStarted
+from qbo_attach.core.errors import NotStartedError, QboAttachError, StoppedError
+from qbo_attach.core.model import Action, Artifact, Outcome, Status
+from qbo_attach.core.planning import OUTCOME_OF, group_file, new_facts
+from qbo_attach.core.tables import PlanRow, VerificationRow
+from qbo_attach.core.verification import check_gate
+from qbo_attach.engine.session import SessionOptions, UploadSession
+from qbo_attach.qbo.faults import QboError
+from qbo_attach.qbo.pacing import SystemClock
+from qbo_attach.settings import Settings
+from qbo_attach.stages.batches import (
+    Batch,
+    keep_plan,
+    plan_copy,
+    read_batch,
+    remove_older_plans,
+)
+from qbo_attach.stages.connection import (
+    claim_log_dir,
+    environment_name,
+    make_client,
+    make_pacer,
+)
+from qbo_attach.stages.inputs import log_store
+from qbo_attach.stages.sources import StoredSources, store_name
+from qbo_attach.storage.artifacts import read_table
+from qbo_attach.storage.files import Store
+from qbo_attach.storage.holder import this_holder
+from qbo_attach.storage.runlog import RunLog, StoredSegments, utc_text
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class UploadResult:
+    """What a run's upload came to. `counts` by outcome: one for each planned attachment.
+
+    `requests_sent` by kind of request. `stopped` says why the run ended early, "" if it did not.
+    """
+
+    run_id: str
+    counts: dict[str, int]
+    requests_sent: dict[str, int]
+    notes: tuple[str, ...]
+    stopped: str
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a running upload stands. `wait_s`: how long QBO told us to wait from now."""
+
+    ended: int
+    to_send: int
+    in_doubt: int
+    requests_sent: int
+    wait_s: float
+
+
+def new_run_id() -> str:
+    """A run's id: UTC time, then a few letters so that two runs of one second differ."""
+    return f"{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:6]}"
+
+
+def check_verified(settings: Settings, log: Store) -> int:
+    """How many attachments are `ok`; upload does not start below MIN_COVERAGE.
+
+    Raises:
+        GateClosedError: the coverage is too low.
+        StorageError: there is no verification log.
+    """
+    rows = read_table(log, tables.VERIFICATION, VerificationRow)
+    counts = Counter(row.status for row in rows)
+    if not settings.accept_coverage:
+        check_gate(counts, settings.min_coverage)
+    return counts[Status.OK]
+
+
+class UploadRun:
+    """One run's upload. Use as a context manager; leaving it settles, and ends the run's log.
+
+    Args:
+        settings: all of them.
+        run_id: names the run in the log.
+
+    Raises:
+        NotStartedError: settings, plan or company do not fit; nothing was sent.
+        LeaseHeldError: another run works on this realm.
+        RunLogDamagedError: the run log is not whole.
+    """
+
+    def __init__(self, settings: Settings, run_id: str | None = None) -> None:
+        self.settings = settings
+        self.run_id = run_id or new_run_id()
+        self.batches: list[Batch] = []
+        self.result = UploadResult(self.run_id, {}, {}, (), "")
+        self.notes: list[str] = []
+        self._log = log_store(settings)
+        self._plan_name = plan_copy(settings.realm_id, self.run_id)
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._serve, name="upload-session", daemon=True)
+        self._session: UploadSession | None = None
+        self._to_send = 0
+
+    def _serve(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_forever()
+
+    def _call(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+
+    def __enter__(self) -> UploadRun:  # noqa: PYI034 - Self needs Python 3.11
+        ok = check_verified(self.settings, self._log)
+        claim_log_dir(self.settings, self._log)
+        self._thread.start()
+        try:
+            self._call(self._open(ok)).result()
+        except BaseException:
+            self._end_thread()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        if error is not None:
+            why = error if isinstance(error, QboAttachError) else StoppedError(f"stopped: {error}")
+            self.stop(why if isinstance(error, Exception) else StoppedError("stopped by a person"))
+        try:
+            self._call(self._finish()).result()
+        finally:
+            self._end_thread()
+
+    def _end_thread(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    # -- what callers do ----------------------------------------------------------------------
+
+    def send(self, batch: Batch) -> int:
+        """Send a batch; returns how many attachments it had, when each has an outcome, durably.
+
+        A stopped run returns at once: what is left has no outcome and goes in the next run.
+        """
+        files = [group_file(row) for row in read_batch(self._log, self._plan_name, batch)]
+        # Its reason is in the result; the other batches end the same way.
+        with contextlib.suppress(Exception):
+            self._call(self._opened.submit(files)).result()
+        return len(files)
+
+    def stop(self, reason: Exception) -> None:
+        """Send nothing more; requests in flight get DRAIN_S to be answered."""
+        if self._session is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._session.stop, reason)
+
+    def progress(self) -> Progress:
+        """Where it stands; from any thread."""
+        session = self._opened
+        return Progress(
+            ended=len(session.ended),
+            to_send=self._to_send,
+            in_doubt=len(session.log.history.doubt_of_key),
+            requests_sent=sum(session.company.requests_sent.values()),
+            wait_s=max(0.0, session.pacer.paused_until - session.clock.monotonic()),
+        )
+
+    @property
+    def _opened(self) -> UploadSession:
+        if self._session is None:
+            raise RuntimeError("not entered")
+        return self._session
+
+    # -- in the session's thread --------------------------------------------------------------
+
+    async def _open(self, ok: int) -> None:
+        settings = self.settings
+        clock = SystemClock()
+        runlog = RunLog(
+            StoredSegments(self._log, settings.realm_id),
+            clock,
+            holder=this_holder(),
+            run_id=self.run_id,
+            new_nonce=lambda: uuid.uuid4().hex,
+            lease_s=settings.lease_s,
+        )
+        await runlog.open()
+        plan, records = await asyncio.to_thread(self._keep_plan, runlog, clock)
+        if plan.rows != ok:
+            raise NotStartedError(
+                f"the plan has {plan.rows} rows where the verification log has {ok} attachments "
+                "that are ok: run qbo-attach plan again, then upload"
+            )
+        pacer = make_pacer(settings, clock)
+        client = make_client(settings, pacer, clock)
+        company = ""
+        if self.batches or runlog.history.doubts:
+            try:
+                company = await client.company_name()
+            except QboError as error:
+                raise NotStartedError(f"nothing was sent: {error}") from error
+        per_request = settings.files_per_request
+        self._session = UploadSession(
+            clock=clock,
+            log=runlog,
+            company=client,
+            sources=StoredSources(Store(settings.files_dir, settings.storage_options)),
+            pacer=pacer,
+            options=SessionOptions(
+                run_id=self.run_id,
+                files_per_request=per_request if isinstance(per_request, int) else None,
+                marker=settings.qbo_marker,
+                settle_s=settings.qbo_settle_s,
+                drain_s=settings.drain_s,
+                lease_s=settings.lease_s,
+            ),
+            new_id=lambda: uuid.uuid4().hex,
+        )
+        last = runlog.history.last_run
+        if last is not None and last.files_dir != settings.files_dir:
+            self.notes.append(f"FILES_DIR was {last.files_dir} in the last run; compare the plan.")
+        started = RunStarted(
+            run_id=self.run_id,
+            at=utc_text(clock.utcnow()),
+            realm_id=settings.realm_id,
+            environment=environment_name(settings),
+            company=company,
+            files_dir=settings.files_dir,
+            store=store_name(settings.files_dir),
+            version=__version__,
+            plan_sha256=plan.sha256,
+            plan_rows=plan.rows,
+        )
+        await self._session.start([started, *(r for r in records if not isinstance(r, Recorded))])
+        for record in records:
+            if isinstance(record, Recorded):
+                self._session.record(record)
+
+    def _keep_plan(self, runlog: RunLog, clock: SystemClock) -> tuple[Artifact, list[Record]]:
+        """Copy the plan beside the run log; returns what the log has to learn from it."""
+        records: list[Record] = []
+
+        def rows() -> Iterator[PlanRow]:
+            for row in read_table(self._log, tables.PLAN, PlanRow):
+                facts = new_facts(row, runlog.history)
+                if facts is not None:
+                    records.append(facts)
+                if row.action in (Action.FILE_MISSING, Action.SOURCE_CHANGED):
+                    records.append(_unsendable(row, utc_text(clock.utcnow())))
+                self._to_send += row.action == Action.SEND
+                yield row
+
+        artifact, self.batches = keep_plan(
+            self._log, self._plan_name, self.run_id, rows(), self.settings.batch_size
+        )
+        return artifact, records
+
+    async def _finish(self) -> None:
+        session = self._opened
+        try:
+            await session.finish(self._outcomes)
+        finally:
+            stopped = session.stopped
+            self.result = UploadResult(
+                self.run_id,
+                self._outcomes(),
+                dict(session.company.requests_sent),
+                tuple(self.notes),
+                str(stopped) if stopped is not None else "",
+            )
+            await session.company.aclose()
+        remove_older_plans(self._log, self.settings.realm_id, self.run_id)
+
+    def _outcomes(self) -> dict[str, int]:
+        """Each planned attachment's outcome in this run, counted."""
+        session = self._opened
+        counts: Counter[str] = Counter()
+        for row in read_table(self._log, self._plan_name, PlanRow):
+            counts[outcome_now(row, session)] += 1
+        return dict(counts)
+
+
+def outcome_now(row: PlanRow, session: UploadSession) -> str:
+    """The outcome of a planned attachment as the session stands."""
+    ended = session.ended.get(hash(row.file_path))
+    if ended is not None:
+        return ended
+    if row.file_path in session.log.history.doubt_of_path:
+        return Outcome.IN_DOUBT.value
+    return OUTCOME_OF[row.action].value
+
+
+def _unsendable(row: PlanRow, at: str) -> Recorded:
+    file = group_file(row)
+    return Recorded(
+        at=at,
+        outcome=OUTCOME_OF[row.action].value,
+        key=file.key,
+        path=file.path,
+        error=row.reason,
+        file=file,
+    )
