@@ -100,7 +100,6 @@ class RuleScores:
 
     entity_class: str
     prefix: str
-    ids: int = 0
     hits: dict[str, int] = field(default_factory=dict)
     _seen: set[str] = field(default_factory=set)
 
@@ -110,10 +109,15 @@ class RuleScores:
 
     def is_new(self, raw: str) -> bool:
         """Whether this folder name was not counted yet; from now on it is."""
-        before = len(self._seen)
+        if raw in self._seen:
+            return False
         self._seen.add(raw)
-        self.ids = len(self._seen)
-        return self.ids != before
+        return True
+
+    @property
+    def ids(self) -> int:
+        """How many distinct folder names were counted."""
+        return len(self._seen)
 
     def sentence(self) -> str:
         """The scores, for the log."""

@@ -108,16 +108,19 @@ class Joiner:
         kept = canonical_legacy_id(raw_legacy_id)
         if folder is None or not kept:
             return None
-        norm = drop_prefix(kept, self._id_rules.prefix(folder.entity_class))
+        scores = self.scores[folder.entity_class]
+        norm = drop_prefix(kept, scores.prefix)
         if self._plain and (kept == norm or kept not in self._mapping):
+            # The short way for nearly all folders.
             only = self._mapping.only(norm, folder)
             if only is not None:
-                self._count(raw_legacy_id, kept, folder, {kept: kept == norm, norm: True})
-                return Decision(norm, _OK, "", *only)
+                if scores.is_new(raw_legacy_id):
+                    self._count(scores, kept, folder, {kept: kept == norm, norm: True})
+                return Decision(norm, _OK, "", only[0], only[1])
         rows = self._mapping.matching(norm, folder)
         rows_if_kept = self._mapping.matching(kept, folder) if kept != norm else []
-        known = {kept: bool(rows_if_kept), norm: bool(rows)}
-        self._count(raw_legacy_id, kept, folder, known)
+        if scores.is_new(raw_legacy_id):
+            self._count(scores, kept, folder, {kept: bool(rows_if_kept), norm: bool(rows)})
         override = self._overrides.of((kept, norm), folder)
         if override is not None:
             names = {type_key(ref.type) for ref in override.refs}
@@ -178,10 +181,9 @@ class Joiner:
             reason += f", but this id as {others[0].legacy_type} ({others[0].entity})"
         return Decision(norm, Status.MISSING_MAPPING.value, reason)
 
-    def _count(self, raw: str, kept: str, folder: LegacyType, known: dict[str, bool]) -> None:
-        scores = self.scores[folder.entity_class]
-        if not scores.is_new(raw):
-            return
+    def _count(
+        self, scores: RuleScores, kept: str, folder: LegacyType, known: dict[str, bool]
+    ) -> None:
         for prefix in scores.hits:
             candidate = drop_prefix(kept, prefix)
             if candidate not in known:

@@ -61,6 +61,16 @@ def token_source(settings: Settings, clock: SystemClock) -> TokenSource:
     return StoredTokens(store, settings.realm_id, token_endpoint(settings, clock), clock)
 
 
+def token_endpoint(settings: Settings, clock: SystemClock) -> TokenEndpoint:
+    """Intuit's token endpoint, or the one of QBO_BASE_URL, for the app of the settings."""
+    return TokenEndpoint(
+        addresses(settings.qbo_environment, settings.qbo_base_url).token,
+        settings.qbo_client_id,
+        settings.qbo_client_secret.get_secret_value(),
+        clock,
+    )
+
+
 def environment_name(settings: Settings) -> str:
     """`production`, `sandbox`, or `other` for any other address (a fake company)."""
     return {PRODUCTION_URL: "production", SANDBOX_URL: "sandbox"}.get(settings.base_url, "other")

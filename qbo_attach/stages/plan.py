@@ -11,8 +11,8 @@ from qbo_attach.core.model import StageResult, Status
 from qbo_attach.core.planning import Planner
 from qbo_attach.core.tables import PlanRow, VerificationRow
 from qbo_attach.settings import Settings
-from qbo_attach.stages.sources import read_digests, store_name
 from qbo_attach.stages.inputs import load_file_types, log_store
+from qbo_attach.stages.sources import read_digests, store_name
 from qbo_attach.storage.artifacts import read_table, write_table
 from qbo_attach.storage.files import Store
 from qbo_attach.storage.runlog import read_chain

@@ -20,7 +20,7 @@ import pytest
 from qbo_attach.core.errors import StorageError
 from qbo_attach.core.model import ListedFile
 from qbo_attach.storage.files import SourceChangedError, Store
-from qbo_attach.storage.place import SMALL_BYTES
+from qbo_attach.storage.place import SMALL_BYTES, utc_text
 
 
 def rows(folder: Path) -> dict[str, ListedFile]:
@@ -288,3 +288,17 @@ def test_a_disk_that_hangs_ends_at_the_deadline(
             release.set()
 
     assert asyncio.run(read()) < 2
+
+
+@pytest.mark.parametrize(
+    ("seconds", "micros", "text"),
+    [
+        (0, 0, "1970-01-01T00:00:00Z"),
+        (-1, 5, "1969-12-31T23:59:59.000005Z"),
+        (253402300799, 0, "9999-12-31T23:59:59Z"),
+        (253402300800, 0, ""),
+        (10**30, 0, ""),
+    ],
+)
+def test_a_moment_is_told_in_utc_or_not_at_all(seconds: int, micros: int, text: str) -> None:
+    assert utc_text(seconds, micros) == text

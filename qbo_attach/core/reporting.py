@@ -1,0 +1,150 @@
+"""From the chain to rows that people read, and to the run's exit status."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from qbo_attach.core.chain import Done, GroupFile, Record, Recorded, RunStarted
+from qbo_attach.core.errors import NotStartedError
+from qbo_attach.core.history import History
+from qbo_attach.core.model import (
+    NEEDS_PERSON_OUTCOMES,
+    RUN_AGAIN_OUTCOMES,
+    Outcome,
+    Status,
+)
+from qbo_attach.core.planning import OUTCOME_OF
+from qbo_attach.core.tables import PlanRow, RunLogRow
+
+ERROR_OUTCOMES = NEEDS_PERSON_OUTCOMES | RUN_AGAIN_OUTCOMES
+"""Rows of qbo_attach_errors.csv."""
+DUP_OUTCOMES = frozenset(
+    {Outcome.SKIPPED_ALREADY_UPLOADED, Outcome.DUPLICATE_CONTENT, Outcome.ALREADY_IN_QBO}
+)
+"""Rows of qbo_attach_dups.csv."""
+_NO_PERSON_STATUSES = frozenset({Status.OK.value, Status.EXCLUDED.value})
+
+
+class Telling:
+    """Turns the chain, segment by segment, into rows; knows afterwards what the latest run did.
+
+    `history`: the folded chain. `latest`: the latest run's start. `ended`: the paths (hashed) that
+    had an outcome in it.
+    """
+
+    def __init__(self) -> None:
+        self.history = History()
+        self.latest: RunStarted | None = None
+        self.ended: set[int] = set()
+
+    def rows(self, records: Iterable[Record]) -> Iterator[RunLogRow]:
+        """The outcomes among a segment's records, as rows, in chain order."""
+        for record in records:
+            if isinstance(record, RunStarted):
+                self.latest = record
+                self.ended.clear()
+            if isinstance(record, Recorded) and record.outcome != Outcome.NOT_SENT:
+                self.ended.add(hash(record.path))
+                yield self._row(record)
+            self.history.apply(record)
+
+    def _row(self, record: Recorded) -> RunLogRow:
+        file = record.file or self._file_in_doubt(record)
+        done = self.history.done_by_key.get(record.key)
+        run_id = self.latest.run_id if self.latest is not None else ""
+        return _row_of(record, file, done, run_id)
+
+    def _file_in_doubt(self, record: Recorded) -> GroupFile | None:
+        request_id = self.history.doubt_of_key.get(record.key)
+        return None if request_id is None else self.history.doubts[request_id].open[record.key]
+
+    def latest_rows(self, plan: Iterable[PlanRow]) -> Iterator[RunLogRow]:
+        """Rows of the latest run's planned attachments that have no outcome in the chain."""
+        if self.latest is None:
+            return
+        for row in plan:
+            if hash(row.file_path) not in self.ended:
+                yield self._planned(row, self.latest)
+
+    def _planned(self, row: PlanRow, run: RunStarted) -> RunLogRow:
+        outcome = OUTCOME_OF[row.action]
+        request_id = self.history.doubt_of_path.get(row.file_path, "")
+        if request_id:
+            outcome = Outcome.IN_DOUBT
+        done = self.history.done_by_key.get(row.idempotency_key) if row.idempotency_key else None
+        return RunLogRow(
+            run.at,
+            row.legacy_txnid_norm,
+            row.legacy_entity_type,
+            row.raw_legacy_id,
+            row.qbo_entity_type,
+            row.qbo_entity_id,
+            row.file_name,
+            row.file_path,
+            "",
+            row.reason,
+            "",
+            outcome.value,
+            row.client,
+            row.size_bytes,
+            row.modified_at,
+            row.sha256,
+            row.sent_file_name,
+            done.attachable_id if done is not None else "",
+            request_id,
+            row.idempotency_key,
+            run.run_id,
+        )
+
+
+def _row_of(record: Recorded, file: GroupFile | None, done: Done | None, run_id: str) -> RunLogRow:
+    """A row for an outcome; one without its file (a deletion) takes what is done under its key."""
+    known: GroupFile | Done | None = file or done
+    return RunLogRow(
+        record.at,
+        file.legacy_txnid_norm if file else "",
+        file.legacy_entity_type if file else "",
+        file.raw_legacy_id if file else "",
+        known.qbo_entity_type if known else "",
+        known.qbo_entity_id if known else "",
+        file.file_name if file else "",
+        record.path,
+        record.status_code,
+        record.error,
+        record.intuit_tid,
+        record.outcome,
+        file.client if file else "",
+        str(known.size_bytes) if known else "",
+        known.modified_at if known else "",
+        record.sha256,
+        known.sent_file_name if known else "",
+        record.attachable_id,
+        record.request_id,
+        record.key,
+        run_id,
+        str(record.attempt or ""),
+        str(record.duration_ms or ""),
+    )
+
+
+def check_conservation(counts: Mapping[str, int], planned: int) -> None:
+    """Every planned attachment has exactly one outcome in a run.
+
+    Raises:
+        NotStartedError: the sums do not hold.
+    """
+    total = sum(counts.values())
+    if total != planned:
+        raise NotStartedError(
+            f"the latest run has {total} outcomes for {planned} planned attachments: the run's "
+            "plan or run log is not what the run wrote"
+        )
+
+
+def exit_status(outcomes: Mapping[str, int], statuses: Mapping[str, int], *, stopped: bool) -> int:
+    """0: nothing left; 1: rows need a person; 3: stopped or unfinished, run again (before 1)."""
+    if stopped or any(outcomes.get(o.value) for o in RUN_AGAIN_OUTCOMES):
+        return 3
+    person = any(outcomes.get(o.value) for o in NEEDS_PERSON_OUTCOMES)
+    person = person or any(n for s, n in statuses.items() if s not in _NO_PERSON_STATUSES)
+    return 1 if person else 0

@@ -1,0 +1,133 @@
+"""The whole pipeline in one process, without Prefect: every stage in order."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from qbo_attach.core import tables
+from qbo_attach.core.errors import NotStartedError
+from qbo_attach.core.model import StageResult
+from qbo_attach.core.reporting import exit_status
+from qbo_attach.core.tables import VerificationRow
+from qbo_attach.settings import Settings
+from qbo_attach.stages.inputs import log_store
+from qbo_attach.stages.inventory import run_inventory
+from qbo_attach.stages.mapping import run_mapping
+from qbo_attach.stages.plan import run_plan
+from qbo_attach.stages.report import run_report
+from qbo_attach.stages.upload import UploadRun
+from qbo_attach.stages.verify import run_verify
+from qbo_attach.storage.artifacts import read_table
+
+BATCHES_AT_ONCE = 2
+"""Two batches share the session, so that the rate does not sag at a batch's end."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """What a run came to; `files` are the tables it left, by name, as URLs."""
+
+    run_id: str
+    outcomes: dict[str, int]
+    statuses: dict[str, int]
+    requests_sent: int
+    files: dict[str, str]
+    notes: tuple[str, ...]
+    stopped: str
+    exit_status: int
+
+    def as_json(self) -> dict[str, object]:
+        """The object that `--json` prints."""
+        return {
+            "run_id": self.run_id,
+            "counts": {"outcome": self.outcomes, "verification": self.statuses},
+            "requests_sent": self.requests_sent,
+            "files": self.files,
+        }
+
+
+def refuse_unready(settings: Settings) -> None:
+    """Refuse settings whose effect is not built yet, instead of pretending.
+
+    Raises:
+        NotStartedError: names the setting and what to set.
+    """
+    if settings.existing == "check":
+        raise NotStartedError(
+            "EXISTING=check: reading what QBO already holds is not supported yet; set EXISTING=off "
+            "and use a company that holds no attachments of this tree"
+        )
+    if settings.files_per_request == "auto":
+        raise NotStartedError(
+            "FILES_PER_REQUEST=auto is not supported yet; set a whole number, such as 10"
+        )
+
+
+def upload_and_report(settings: Settings, run: UploadRun) -> RunSummary:
+    """Send every batch of a plan that is there, settle, and derive the tables."""
+    with run, ThreadPoolExecutor(BATCHES_AT_ONCE) as pool:
+        list(pool.map(run.send, run.batches))
+    return summarise(settings, run)
+
+
+def summarise(settings: Settings, run: UploadRun) -> RunSummary:
+    """Derive the tables of an ended run, and sum it up."""
+    report = run_report(settings)
+    rows = read_table(log_store(settings), tables.VERIFICATION, VerificationRow)
+    statuses = dict(Counter(row.status for row in rows))
+    result = run.result
+    return RunSummary(
+        result.run_id,
+        report.counts,
+        statuses,
+        sum(result.requests_sent.values()),
+        {artifact.name: artifact.url for artifact in report.artifacts},
+        result.notes,
+        result.stopped,
+        exit_status(report.counts, statuses, stopped=bool(result.stopped)),
+    )
+
+
+def run_all(
+    settings: Settings,
+    told: Callable[[str, StageResult], None],
+    stoppable: Callable[[Callable[[Exception], None]], None],
+) -> RunSummary:
+    """Inventory, mapping, verify, plan, upload, report.
+
+    Args:
+        settings: all of them.
+        told: called with each stage's name and result as it ends.
+        stoppable: called with what stops the upload, before it starts.
+
+    Raises:
+        QboAttachError: what kept the run from starting or ended it.
+    """
+    refuse_unready(settings)
+    files: dict[str, str] = {}
+    stages: tuple[tuple[str, Callable[[Settings], StageResult]], ...] = (
+        ("inventory", run_inventory),
+        ("mapping", run_mapping),
+        ("verify", run_verify),
+        ("plan", run_plan),
+    )
+    for name, stage in stages:
+        result = stage(settings)
+        files.update((artifact.name, artifact.url) for artifact in result.artifacts)
+        told(name, result)
+    upload = UploadRun(settings)
+    stoppable(upload.stop)
+    summary = upload_and_report(settings, upload)
+    return RunSummary(
+        summary.run_id,
+        summary.outcomes,
+        summary.statuses,
+        summary.requests_sent,
+        {**files, **summary.files},
+        summary.notes,
+        summary.stopped,
+        summary.exit_status,
+    )
