@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from urllib.parse import parse_qs, quote
+from urllib.parse import parse_qs
 
 from qbo_attach.fake_qbo import query as q
 from qbo_attach.fake_qbo.answers import MESSAGES, Refused, fault, offset_time, stamped
@@ -167,11 +167,10 @@ def serve_file(head: Head, state: State) -> Reply:
     if "authorization" in head.headers:
         return _store_error(400, "InvalidArgument", "Only one auth mechanism allowed")
     asked = head.parameters()
-    path = quote(head.path, safe="/")
     date = asked.get("X-Amz-Date", "")
     words = head.path.split("/", 5)
     one = state.ledger.get(words[2], words[4]) if len(words) > 5 else None  # noqa: PLR2004
-    good = date.isdecimal() and asked.get("X-Amz-Signature") == state.signature(path, int(date))
+    good = date.isdecimal() and asked.get("X-Amz-Signature") == state.signature(head.path, int(date))
     if not good:
         return _store_error(403, "SignatureDoesNotMatch", "The signature does not match")
     if state.now() >= int(date) + ADDRESS_VALID_S:
@@ -226,6 +225,7 @@ def run_query(statement: str, call: Call, state: State) -> JSON:
 def _run(query: q.Query, call: Call, state: State) -> JSON:
     name = query.entity
     if name.lower() == "attachable":
+        query.where = [_with_types(condition) for condition in query.where]
         rows = q.select(query, _candidates(query, call.realm, state), _ATTACHABLE)
         return q.answer(query, rows, lambda one: show(one, state, call.head.base_url), "Attachable")
     if name == "QbdtEntityIdMapping" and state.behaviour.qbdt != "absent":
@@ -237,6 +237,13 @@ def _run(query: q.Query, call: Call, state: State) -> JSON:
         rows = q.select(query, _entity_rows(query, state), _PLAIN)
         return q.answer(query, rows, lambda one: one, name)
     raise q.QueryError("4001", f"QueryValidationError: invalid context declaration: {name}")
+
+
+def _with_types(condition: q.Condition) -> q.Condition:
+    """Types of entities are compared without case: Intuit's sample asks for `purchase`."""
+    if condition.name.casefold() != "attachableref.entityref.type":
+        return condition
+    return replace(condition, values=tuple(api_type(value) for value in condition.values))
 
 
 def _candidates(query: q.Query, realm: str, state: State) -> list[Attachable]:
@@ -267,10 +274,6 @@ def _text_field(name: str) -> q.Getter:
 
 def _of_refs(get: Callable[[JSON], object]) -> q.Getter:
     return lambda one: [get(ref) for ref in one.refs] or [""]
-
-
-def _folded(get: q.Getter) -> q.Getter:
-    return lambda one: [str(v).casefold() for v in get(one)]
 
 
 _ATTACHABLE: dict[str, q.Getter] = {

@@ -8,6 +8,7 @@ import hmac
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from urllib.parse import unquote
 
 from qbo_attach.fake_qbo.entities import Entities
 from qbo_attach.fake_qbo.journal import Journal, NoJournal
@@ -154,10 +155,10 @@ class State:
         query = (
             f"X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Date={date}&X-Amz-Expires={ADDRESS_VALID_S}"
         )
-        return f"{base_url}{path}?{query}&X-Amz-Signature={self.signature(path, date)}"
+        return f"{base_url}{path}?{query}&X-Amz-Signature={self.signature(unquote(path), date)}"
 
     def signature(self, path: str, date: int) -> str:
-        """Signature of a percent-encoded path and a date."""
+        """Signature of a percent-decoded path and a date."""
         return hmac.new(self.secret, f"{path}\n{date}".encode(), hashlib.sha256).hexdigest()
 
     # Restarts.

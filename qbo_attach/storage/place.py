@@ -7,10 +7,9 @@ import io
 import re
 import secrets
 import threading
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import BinaryIO, Protocol, TypeVar
 
 from qbo_attach.core.model import ListedFile
@@ -23,7 +22,6 @@ PIECE_BYTES = 4 << 20
 """A larger file is read in pieces of this size."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
-_LAST_YEAR = 9999
 _OWN = re.compile(r"\.qbo-attach-[0-9a-f]{32}\.tmp")
 
 
@@ -118,12 +116,9 @@ def utc_text(seconds: int, micros: int = 0) -> str:
     "" for a moment that no calendar has.
     """
     try:
-        parts = time.gmtime(seconds)[:6]  # half the cost of datetime, for each file of a listing
-    except (OverflowError, OSError, ValueError):
+        text = (_EPOCH + timedelta(seconds=seconds)).isoformat()[:19]
+    except OverflowError:
         return ""
-    if not 1 <= parts[0] <= _LAST_YEAR:
-        return ""
-    text = "%04d-%02d-%02dT%02d:%02d:%02d" % parts
     return f"{text}.{micros:06d}Z" if micros else f"{text}Z"
 
 

@@ -1,0 +1,1 @@
+"""Prefect at the edge: the same stages as the command line, watched in the Prefect UI."""

@@ -1,0 +1,148 @@
+"""Every Prefect task: a stage each; an upload task takes one batch.
+
+Mapping and verify are cached by explicit keys over the digests of their inputs, the settings and a
+version; a hit is believed only while its artifacts still have their digests. Inventory is the
+listing itself; plan, upload and report follow the run log: none of these is ever cached.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from prefect.context import TaskRunContext
+
+from qbo_attach.core import tables
+from qbo_attach.core.model import StageResult
+from qbo_attach.settings import MAPPING_WORDS, Settings
+from qbo_attach.stages.batches import Batch
+from qbo_attach.stages.inputs import data_store
+from qbo_attach.stages.inventory import run_inventory
+from qbo_attach.stages.mapping import run_mapping
+from qbo_attach.stages.plan import run_plan
+from qbo_attach.stages.report import run_report
+from qbo_attach.stages.upload import UploadRun
+from qbo_attach.stages.verify import run_verify
+from qbo_attach.storage.artifacts import existing, is_intact
+from qbo_attach.storage.files import Store
+from qbo_attach.storage.urls import split
+
+STAGE_VERSION = 1
+"""Raised when a cached stage would give another result for the same inputs."""
+
+_NOT_INPUTS = frozenset(
+    {
+        "qbo_access_token",
+        "qbo_client_id",
+        "qbo_client_secret",
+        "qbo_tokens",
+        "storage_options",
+    }
+)
+
+RUNS: dict[str, UploadRun] = {}
+"""Open uploads of this process by run id: a task gets a batch, and finds its session here."""
+
+
+def _digest_of(settings: Settings, url: str) -> str:
+    """Digest of a table that a setting names; "" where it is not set or not there."""
+    if not url or url in MAPPING_WORDS:
+        return ""
+    folder, name = split(url)
+    artifact = existing(Store(folder, settings.storage_options), name)
+    return artifact.sha256 if artifact is not None else ""
+
+
+def stage_key(stage: str, settings: Settings, *digests: str) -> str:
+    """Names a cached stage's result: stage, version, inputs' digests, settings but for secrets."""
+    inputs = {
+        "settings": settings.model_dump(mode="json", exclude=set(_NOT_INPUTS)),
+        "tables": [
+            _digest_of(settings, url)
+            for url in (
+                settings.mapping_source,
+                settings.mapping_overrides,
+                settings.entity_types_table,
+                settings.file_types_table,
+            )
+        ],
+        "inputs": digests,
+    }
+    text = json.dumps(inputs, sort_keys=True)
+    return f"{stage}-v{STAGE_VERSION}-{hashlib.sha256(text.encode()).hexdigest()}"
+
+
+def _mapping_key(_context: TaskRunContext, parameters: dict[str, Any]) -> str | None:
+    settings: Settings = parameters["settings"]
+    if settings.mapping_source in MAPPING_WORDS:
+        return None
+    there = existing(data_store(settings), tables.MAPPING)
+    own = there.sha256 if there is not None and not settings.mapping_source else ""
+    return stage_key("mapping", settings, own)
+
+
+def _verify_key(_context: TaskRunContext, parameters: dict[str, Any]) -> str:
+    settings: Settings = parameters["settings"]
+    inputs: tuple[StageResult, ...] = (parameters["inventory"], parameters["mapping"])
+    digests = [artifact.sha256 for result in inputs for artifact in result.artifacts]
+    return stage_key("verify", settings, *digests)
+
+
+@task(name="inventory", task_run_name="inventory", cache_policy=NO_CACHE, persist_result=False)
+def inventory_task(settings: Settings) -> StageResult:
+    """List FILES_DIR."""
+    return run_inventory(settings)
+
+
+@task(name="mapping", task_run_name="mapping", cache_key_fn=_mapping_key, persist_result=True)
+def mapping_task(settings: Settings) -> StageResult:
+    """Read MAPPING_SOURCE."""
+    return run_mapping(settings)
+
+
+@task(name="verify", task_run_name="verify", cache_key_fn=_verify_key, persist_result=True)
+def verify_task(settings: Settings, inventory: StageResult, mapping: StageResult) -> StageResult:
+    """Join inventory and mapping."""
+    del inventory, mapping  # they name the inputs in the key
+    return run_verify(settings)
+
+
+@task(name="plan", task_run_name="plan", cache_policy=NO_CACHE, persist_result=False)
+def plan_task(settings: Settings) -> StageResult:
+    """Decide what the upload does."""
+    return run_plan(settings)
+
+
+@task(
+    name="upload",
+    task_run_name="upload {batch.number}/{batch.of}",
+    cache_policy=NO_CACHE,
+    persist_result=False,
+)
+def upload_task(batch: Batch) -> int:
+    """Send one batch through this run's session."""
+    return RUNS[batch.run_id].send(batch)
+
+
+@task(name="report", task_run_name="report", cache_policy=NO_CACHE, persist_result=False)
+def report_task(settings: Settings) -> StageResult:
+    """Derive the tables of the run log."""
+    return run_report(settings)
+
+
+def believed(task_of_stage: Any, *inputs: Any, refresh: bool) -> StageResult:  # noqa: ANN401 - a Prefect task
+    """Run a cached stage; a hit whose artifacts are missing or altered runs again.
+
+    Raises:
+        Exception: what the stage raised.
+    """
+    chosen = task_of_stage.with_options(refresh_cache=True) if refresh else task_of_stage
+    state = chosen(*inputs, return_state=True)
+    result: StageResult = state.result()
+    if state.name == "Cached" and not all(is_intact(a) for a in result.artifacts):
+        again: StageResult = task_of_stage.with_options(refresh_cache=True)(*inputs)
+        return again
+    return result
