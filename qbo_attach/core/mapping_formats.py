@@ -75,6 +75,8 @@ def _csv_rows(first: str, rest: Iterable[str], url: str) -> Iterator[RawMapping]
             problem = f"has {len(cells)} cells where the header has {width} columns"
             raise TableError(url, problem, row=row)
         legacy_id, qbo_id = cells[a], cells[d]
+        if not legacy_id and not any(cell.strip() for cell in cells):
+            continue
         if "'" in {legacy_id[:1], qbo_id[:1]}:
             # The mark by which a spreadsheet is told that a cell is text.
             legacy_id, qbo_id = legacy_id.removeprefix("'"), qbo_id.removeprefix("'")

@@ -84,7 +84,9 @@ def test_a_better_rule_stops_and_names_setting_and_value() -> None:
         if scores.is_new(raw):
             scores.hits[""] += 1
     assert scores.ids == 2
-    with pytest.raises(SettingError, match=r"LEGACY_ID_PREFIX=80: 0.0% \(0 of 2\).*LEGACY_ID_PREFIX=none") as caught:
+    with pytest.raises(
+        SettingError, match=r"LEGACY_ID_PREFIX=80: 0.0% \(0 of 2\).*LEGACY_ID_PREFIX=none"
+    ) as caught:
         scores.check()
     assert caught.value.variable == "LEGACY_ID_PREFIX"
 

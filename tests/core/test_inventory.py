@@ -85,7 +85,11 @@ def test_a_problem_of_the_listing_is_kept() -> None:
     listing = [ListedFile("Attach/Acme", 0, problem="folder cannot be listed: denied")]
     found = Tree(listing, Layout.parse(DEFAULT_LAYOUT, TYPES), IdRules())
     (row,) = found.rows(found.survey())
-    assert (row.problem, row.size_bytes, found.problems) == ("folder cannot be listed: denied", "0", 1)
+    assert (row.problem, row.size_bytes, found.problems) == (
+        "folder cannot be listed: denied",
+        "0",
+        1,
+    )
 
 
 NAMES = st.text(
@@ -105,7 +109,9 @@ def test_rows_are_every_path_once_in_the_order_of_components_as_bytes(paths: lis
 
 @given(st.randoms(use_true_random=False))
 def test_the_order_of_the_listing_does_not_matter(rng: random.Random) -> None:
-    paths = [f"Attach/C{c}/Txn/80{i}/f{n}.pdf" for c in range(2) for i in range(3) for n in range(2)]
+    paths = [
+        f"Attach/C{c}/Txn/80{i}/f{n}.pdf" for c in range(2) for i in range(3) for n in range(2)
+    ]
     shuffled = list(paths)
     rng.shuffle(shuffled)
     assert rows(*shuffled) == rows(*paths)

@@ -48,7 +48,11 @@ def test_a_template_may_name_one_type_and_no_client() -> None:
     layout = Layout.parse("Files/Bill/{legacy_id}/{file_name}", TYPES)
     assert layout.leading_literals == 1
     assert layout.reading(1).place(["bill", "7"]) == Place("", "Bill", "7", "txn")
-    assert Layout.parse(template.replace("/", "\\"), TYPES).folders == ("Bills", "Bill", "{legacy_id}")
+    assert Layout.parse(template.replace("/", "\\"), TYPES).folders == (
+        "Bills",
+        "Bill",
+        "{legacy_id}",
+    )
 
 
 def test_the_order_of_folders_is_the_templates() -> None:
@@ -82,7 +86,9 @@ def test_one_client_needs_no_setting() -> None:
 
 
 def test_several_clients_are_refused_by_name() -> None:
-    with pytest.raises(SettingError, match=r"LEGACY_CLIENTS=: the tree has 2 clients \(Acme, Birch\)"):
+    with pytest.raises(
+        SettingError, match=r"LEGACY_CLIENTS=: the tree has 2 clients \(Acme, Birch\)"
+    ):
         ClientRules((), ()).check(["Birch", "Acme"])
 
 

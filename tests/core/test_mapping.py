@@ -100,29 +100,46 @@ def test_records_of_qbo_become_rows() -> None:
     ("text", "message"),
     [
         ("", "m.csv: the file is empty"),
-        ("a,b\n1,2\n", "m.csv, row 1, column legacy_txnid_norm: this column, or QbdtExportableId, is missing"),
-        (HEADER.strip() + ",QboEntityId\n", "row 1, column qbo_entity_id: stands twice, as qboentityid"),
+        (
+            "a,b\n1,2\n",
+            "m.csv, row 1, column legacy_txnid_norm: this column, or QbdtExportableId, is missing",
+        ),
+        (
+            HEADER.strip() + ",QboEntityId\n",
+            "row 1, column qbo_entity_id: stands twice, as qboentityid",
+        ),
         (HEADER + "a,BILL,BILL\n", "row 2: has 3 cells where the header has 4"),
         (HEADER + 'a,"BILL,BILL,1\n', "row 2: is not readable as CSV"),
         (HEADER.encode() + b"a,BILL,BILL,1\n\xe9,BILL,BILL,2\n", "is not utf-8 text"),
         ("[{]", "row 1: is not readable as JSON"),
-        ('{"a": 1}\n{"a"\n', "row 1: must hold a list"[:5]),
+        ('{"a": 1}\n{"b": 2}\n', "row 1, column legacy_txnid_norm: QbdtExportableId is missing"),
         ("[1]", "must hold a list of objects"),
         ('{"QueryResponse": []}', "must hold a list of objects"),
-        (json.dumps([INTUIT, {**INTUIT, "QboEntityId": 12}]), "row 2, column qbo_entity_id: QboEntityId is 12; it must be text"),
+        (
+            json.dumps([INTUIT, {**INTUIT, "QboEntityId": 12}]),
+            "row 2, column qbo_entity_id: QboEntityId is 12; it must be text",
+        ),
         (json.dumps([{**INTUIT, "qboEntityId": "1"}]), "row 1, column qbo_entity_id: stands twice"),
-        (json.dumps([{"QboEntityId": "1"}]), "row 1, column legacy_txnid_norm: QbdtExportableId is missing"),
+        (
+            json.dumps([{"QboEntityId": "1"}]),
+            "row 1, column legacy_txnid_norm: QbdtExportableId is missing",
+        ),
         (json.dumps(INTUIT) + "\n{", "row 2: is not readable as JSON"),
     ],
 )
-def test_a_broken_table_is_refused_with_file_row_and_column(text: str | bytes, message: str) -> None:
+def test_a_broken_table_is_refused_with_file_row_and_column(
+    text: str | bytes, message: str
+) -> None:
     assert message in refused(text)
 
 
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ("5E+18,BILL,BILL,1", "row 3, column legacy_txnid_norm: '5E+18' is what a spreadsheet made"),
+        (
+            "5E+18,BILL,BILL,1",
+            "row 3, column legacy_txnid_norm: '5E+18' is what a spreadsheet made",
+        ),
         ("12e4,BILL,BILL,1", "row 3, column legacy_txnid_norm: '12e4' is what"),
         ('"1,5E+18",BILL,BILL,1', "column legacy_txnid_norm"),
         ("12.0,BILL,BILL,1", "column legacy_txnid_norm"),
@@ -130,7 +147,10 @@ def test_a_broken_table_is_refused_with_file_row_and_column(text: str | bytes, m
         ("A,BILL,BILL,5E+18", "row 3, column qbo_entity_id: '5E+18' is what"),
         ("A,BILL,BILL,12.0", "row 3, column qbo_entity_id"),
         ("A,BILL,BILL,12;34", "column qbo_entity_id: '12;34' is no id of QBO"),
-        (" ,BILL,BILL,1", "row 3, column legacy_txnid_norm: is empty (Intuit calls it QbdtExportableId)"),
+        (
+            " ,BILL,BILL,1",
+            "row 3, column legacy_txnid_norm: is empty (Intuit calls it QbdtExportableId)",
+        ),
         ("A,,BILL,1", "row 3, column legacy_entity_type: is empty"),
         ("A,BILL, ,1", "row 3, column qbo_entity_type: is empty"),
         ("A,BILL,BILL,", "row 3, column qbo_entity_id: is empty (Intuit calls it QboEntityId)"),
@@ -141,7 +161,8 @@ def test_a_spoilt_or_empty_cell_is_refused_by_row(row: str, message: str) -> Non
 
 
 @pytest.mark.parametrize(
-    "legacy_id", ["1E-1648662274", "12E4-1439202892", "000123", "A12E4", "80000004-1424241304", "E5"]
+    "legacy_id",
+    ["1E-1648662274", "12E4-1439202892", "000123", "A12E4", "80000004-1424241304", "E5"],
 )
 def test_real_ids_that_look_a_little_like_numbers_pass(legacy_id: str) -> None:
     (row,) = normalised(HEADER + f"{legacy_id},BILL,BILL,0012\n")
@@ -149,8 +170,7 @@ def test_real_ids_that_look_a_little_like_numbers_pass(legacy_id: str) -> None:
 
 
 def test_normalised_rows_have_canonical_ids_and_api_names() -> None:
-    text = HEADER + " ab\N{EN DASH}1 , BILL , bill , 7 \nC,PAYCHECK,PAYROLL_CHECK,8\n\n,,\n"
-    text = text.replace(",,\n", ",,,\n")
+    text = HEADER + " ab\N{EN DASH}1 , BILL , bill , 7 \nC,PAYCHECK,PAYROLL_CHECK,8\n\n, ,,\n"
     with pytest.raises(TableError, match="row 5"):
         normalised(HEADER + "C,PAYCHECK,PAYROLL_CHECK,8\n\n\nD,BILL,BILL,\n")
     assert normalised(text) == [
@@ -174,7 +194,9 @@ def test_normalising_twice_is_normalising_once(rows: list[tuple[str, str, str, s
 
 
 def test_equal_rows_are_one_and_others_stay() -> None:
-    found = index(("a", "BILL", "Bill", "1"), (" A ", "BILL", "Bill", "1"), ("A", "BILL", "Bill", "2"))
+    found = index(
+        ("a", "BILL", "Bill", "1"), (" A ", "BILL", "Bill", "1"), ("A", "BILL", "Bill", "2")
+    )
     assert [row.entity for row in found.of("A")] == ["Bill 1", "Bill 2"]
     assert (found.rows, len(found), found.of("B")) == (3, 1, [])
 
@@ -193,14 +215,33 @@ def test_equal_rows_are_one_and_others_stay() -> None:
         (("A", "Unheard", "UNHEARD", "1"), {"Txn", "List"}),
     ],
 )
-def test_a_row_is_joined_by_its_class_and_by_its_type_alone(row: tuple[str, str, str, str], joined_by: set[str]) -> None:
+def test_a_row_is_joined_by_its_class_and_by_its_type_alone(
+    row: tuple[str, str, str, str], joined_by: set[str]
+) -> None:
     found = index(row)
-    names = ["Txn", "List", "Bill", "BILL", "Invoice", "CHECK", "Purchase", "CREDIT_CARD", "Customer", "OTHERNAME", "SALESORDER"]
+    names = [
+        "Txn",
+        "List",
+        "Bill",
+        "BILL",
+        "Invoice",
+        "CHECK",
+        "Purchase",
+        "CREDIT_CARD",
+        "Customer",
+        "OTHERNAME",
+        "SALESORDER",
+    ]
     assert {name for name in names if found.matching("A", folder(name))} == joined_by
 
 
 def test_the_short_way_agrees_with_the_long_one() -> None:
-    found = index(("A", "BILL", "BILL", "1"), ("B", "BILL", "BILL", "1"), ("B", "INVOICE", "INVOICE", "2"), ("C", "PAYCHECK", "PAYCHECK", "3"))
+    found = index(
+        ("A", "BILL", "BILL", "1"),
+        ("B", "BILL", "BILL", "1"),
+        ("B", "INVOICE", "INVOICE", "2"),
+        ("C", "PAYCHECK", "PAYCHECK", "3"),
+    )
     assert found.only("A", folder("Txn")) == found.only("A", folder("Bill")) == ("Bill", "1")
     assert found.only("A", folder("List")) is None
     assert found.only("A", folder("List")) is None

@@ -81,13 +81,17 @@ def test_a_type_that_is_not_known_is_refused() -> None:
         read(HEADER.strip() + ",legacy_entity_type\nA,Bill:1,r,w,Inbox\n")
 
 
-@pytest.mark.parametrize("name", ["Thumbs.db", "THUMBS.DB", ".ds_store", "Desktop.ini", "~$plan.xlsx"])
+@pytest.mark.parametrize(
+    "name", ["Thumbs.db", "THUMBS.DB", ".ds_store", "Desktop.ini", "~$plan.xlsx"]
+)
 def test_junk_needs_no_setting(name: str) -> None:
     assert Exclusions().rule(name, 10) == "junk"
     assert not Exclusions().surely_passes(name)
 
 
-@pytest.mark.parametrize("name", ["thumbs.db.pdf", "my desktop.ini", "~plan.xlsx", "a.pdf", "\nThumbs.db"])
+@pytest.mark.parametrize(
+    "name", ["thumbs.db.pdf", "my desktop.ini", "~plan.xlsx", "a.pdf", "\nThumbs.db"]
+)
 def test_other_names_are_no_junk(name: str) -> None:
     assert Exclusions().rule(name, 10) == ""
 

