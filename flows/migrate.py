@@ -133,7 +133,7 @@ def _stages(settings: Settings, *, dry_run: bool, refresh: bool) -> State[Any]:
     with run:
         RUNS[run.run_id] = run
         try:
-            upload_task.map(run.batches).wait()
+            upload_task.map(run.batches).result()
         finally:
             del RUNS[run.run_id]
     return _ended(settings, run, verification, report_task(settings))

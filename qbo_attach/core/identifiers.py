@@ -13,6 +13,7 @@ Whether the prefix really heads the folders of this tree is not believed but mea
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from qbo_attach.core.errors import SettingError
@@ -107,12 +108,39 @@ class RuleScores:
         rivals = ["", DEFAULT_ID_PREFIX] if self.entity_class == TXN else [""]
         self.hits = dict.fromkeys([self.prefix, *rivals], 0)
 
-    def is_new(self, raw: str) -> bool:
-        """Whether this folder name was not counted yet; from now on it is."""
+    def count(self, raw: str, canonical: str, is_known: Callable[[str], bool]) -> None:
+        """Count a folder name, once however often it comes.
+
+        Args:
+            raw: the name.
+            canonical: its canonical spelling.
+            is_known: tells of an id whether the mapping has it, of the folder's type.
+        """
         if raw in self._seen:
-            return False
+            return
         self._seen.add(raw)
-        return True
+        for prefix in self.hits:
+            if is_known(drop_prefix(canonical, prefix)):
+                self.hits[prefix] += 1
+
+    def count_met(self, raw: str, *, dropped: bool) -> None:
+        """Count a name that the mapping has under the rule that is set.
+
+        Args:
+            raw: the name.
+            dropped: whether it has the prefix; then the mapping must lack it with the prefix.
+        """
+        if raw in self._seen:
+            return
+        self._seen.add(raw)
+        self.hits[self.prefix] += 1
+        if not dropped and self.prefix:
+            self.hits[""] += 1
+
+    @property
+    def is_two_rules(self) -> bool:
+        """Whether only the prefix and none are compared, as `count_met` needs it."""
+        return set(self.hits) <= {self.prefix, ""}
 
     @property
     def ids(self) -> int:

@@ -39,6 +39,9 @@ class Decision(NamedTuple):
     qbo_entity_id: str = ""
 
 
+_make_decision = Decision._make
+
+
 class IncludedTypes:
     """INCLUDE_ENTITY_TYPES: names of Desktop or QBO types, `Txn` or `List`; none means all."""
 
@@ -94,8 +97,12 @@ class Joiner:
         self._id_rules = id_rules
         self._overrides = overrides
         self._included = included
-        self._plain = not overrides and not included.keys
         self.scores = {c: RuleScores(c, id_rules.prefix(c)) for c in (TXN, LIST)}
+        by_mapping_alone = not overrides and not included.keys
+        self._plain = {c: by_mapping_alone and s.is_two_rules for c, s in self.scores.items()}
+        # Neighbours share their type: remember the last one.
+        self._type_name = ""
+        self._folder: LegacyType | None = None
 
     def norm(self, legacy_entity_type: str, raw_legacy_id: str) -> str:
         """The normalized id of a folder; "" if these are not a type and an id."""
@@ -104,23 +111,26 @@ class Joiner:
 
     def decide(self, legacy_entity_type: str, raw_legacy_id: str) -> Decision | None:
         """The decision for a folder, or None if these are not a type and an id."""
-        folder = self._types.legacy(legacy_entity_type)
+        if legacy_entity_type != self._type_name:
+            self._type_name = legacy_entity_type
+            self._folder = self._types.legacy(legacy_entity_type)
+        folder = self._folder
         kept = canonical_legacy_id(raw_legacy_id)
         if folder is None or not kept:
             return None
+        mapping = self._mapping
         scores = self.scores[folder.entity_class]
         norm = drop_prefix(kept, scores.prefix)
-        if self._plain and (kept == norm or kept not in self._mapping):
+        dropped = kept != norm
+        if self._plain[folder.entity_class] and not (dropped and mapping.knows(kept)):
             # The short way for nearly all folders.
-            only = self._mapping.only(norm, folder)
+            only = mapping.only(norm, folder)
             if only is not None:
-                if scores.is_new(raw_legacy_id):
-                    self._count(scores, kept, folder, {kept: kept == norm, norm: True})
-                return Decision(norm, _OK, "", only[0], only[1])
-        rows = self._mapping.matching(norm, folder)
-        rows_if_kept = self._mapping.matching(kept, folder) if kept != norm else []
-        if scores.is_new(raw_legacy_id):
-            self._count(scores, kept, folder, {kept: bool(rows_if_kept), norm: bool(rows)})
+                scores.count_met(raw_legacy_id, dropped=dropped)
+                return _make_decision((norm, _OK, "", *only))
+        rows = mapping.matching(norm, folder)
+        rows_if_kept = mapping.matching(kept, folder) if dropped else []
+        scores.count(raw_legacy_id, kept, lambda i: bool(mapping.matching(i, folder)))
         override = self._overrides.of((kept, norm), folder)
         if override is not None:
             names = {type_key(ref.type) for ref in override.refs}
@@ -180,16 +190,6 @@ class Joiner:
         elif others := self._mapping.of(norm):
             reason += f", but this id as {others[0].legacy_type} ({others[0].entity})"
         return Decision(norm, Status.MISSING_MAPPING.value, reason)
-
-    def _count(
-        self, scores: RuleScores, kept: str, folder: LegacyType, known: dict[str, bool]
-    ) -> None:
-        for prefix in scores.hits:
-            candidate = drop_prefix(kept, prefix)
-            if candidate not in known:
-                known[candidate] = bool(self._mapping.matching(candidate, folder))
-            if known[candidate]:
-                scores.hits[prefix] += 1
 
 
 def _joined(norm: str, refs: tuple[EntityRef, ...], reason: str) -> Decision:

@@ -119,7 +119,10 @@ class Reading:
             return None
         client = "" if self._client is None else folders[self._client]
         raw_id = folders[self._id]
-        if not canonical_legacy_id(raw_id) or (self._client is not None and not client.strip()):
+        if self._client is not None and not client.strip():
+            return None
+        # Only a name that begins oddly can be empty in its canonical spelling.
+        if not raw_id[:1].isalnum() and not canonical_legacy_id(raw_id):
             return None
         name = self._legacy_type.name if self._legacy_type.generic else self._type_name
         return Place(client, name, raw_id, self._legacy_type.entity_class)

@@ -169,7 +169,8 @@ class MappingIndex:
             self._ref_types[folder.name, mark] = ref_type
         return (ref_type, packed[1:]) if ref_type else None
 
-    def __contains__(self, legacy_id: str) -> bool:
+    def knows(self, legacy_id: str) -> bool:
+        """Whether the mapping has this id, of whatever type."""
         return legacy_id in self._packed
 
     def matching(self, legacy_id: str, folder: LegacyType) -> list[Mapped]:

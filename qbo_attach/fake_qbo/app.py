@@ -80,8 +80,10 @@ class App:
             await send({"type": "http.response.body", "body": half, "more_body": True})
             await _cut(scope, flush=True)
             return
-        pieces = self._pieces(reply)
-        for piece in pieces:
+        if reply.content is None and not reply.spread_s:
+            await send({"type": "http.response.body", "body": reply.body, "more_body": False})
+            return
+        for piece in self._pieces(reply):
             await send({"type": "http.response.body", "body": piece, "more_body": True})
             if reply.spread_s:
                 await asyncio.sleep(reply.spread_s / _SLOW_PIECES)
@@ -90,8 +92,6 @@ class App:
     def _pieces(self, reply: Reply) -> Iterator[bytes]:
         if reply.content is not None:
             return self.company.state.vault.read(reply.content.sha256)
-        if not reply.spread_s:
-            return iter((reply.body,))
         size = len(reply.body) // _SLOW_PIECES + 1
         return (reply.body[at : at + size] for at in range(0, len(reply.body), size))
 

@@ -58,7 +58,9 @@ def parameters(header: str) -> tuple[str, dict[str, str]]:
     for name, value in _PARAMETER.findall(header):
         text = value.strip()
         if len(text) > 1 and text[0] == text[-1] == '"':
-            text = _ESCAPED.sub(r"\1", text[1:-1])
+            text = text[1:-1]
+            if "\\" in text:
+                text = _ESCAPED.sub(r"\1", text)
         if name.lower() == "filename*":
             extended = _extended(text)
         else:
@@ -105,6 +107,8 @@ class MultipartReader:
         self._newline = b"\r\n"
         self._header_bytes = 0
         self._headers: list[tuple[str, str]] = []
+        self._disposition: dict[str, str] = {}
+        self._content_type = ""
         self._sink: Sink | None = None
         self._skip = 0
         self._at_end = False
@@ -225,9 +229,11 @@ class MultipartReader:
         self._count += 1
         if self._count > MAX_PARTS:
             raise MultipartError(f"the body has more than {MAX_PARTS} parts")
+        # Of equal headers the first counts.
         headers = dict(reversed(self._headers))
-        _, found = parameters(headers.get("content-disposition", ""))
-        if not found.get("name"):
+        _, self._disposition = parameters(headers.get("content-disposition", ""))
+        self._content_type = headers.get("content-type", "")
+        if not self._disposition.get("name"):
             raise MultipartError("Could find no content-disposition header with in a part")
         encoding = headers.get("content-transfer-encoding", "").lower()
         kind = Base64Sink if encoding == "base64" else Sink
@@ -259,13 +265,11 @@ class MultipartReader:
         if rest:
             sink.write(rest)
         content = sink.finish()
-        headers = dict(reversed(self._headers))
-        _, found = parameters(headers.get("content-disposition", ""))
         self.parts.append(
             Part(
-                name=found.get("name", ""),
-                file_name=found.get("filename", ""),
-                content_type=headers.get("content-type", ""),
+                name=self._disposition.get("name", ""),
+                file_name=self._disposition.get("filename", ""),
+                content_type=self._content_type,
                 content=content,
                 broken=isinstance(sink, Base64Sink) and sink.broken,
             )

@@ -7,7 +7,6 @@ read `result` after the block.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import threading
 import uuid
 from collections import Counter
@@ -165,9 +164,12 @@ class UploadRun:
         A stopped run returns at once: what is left has no outcome and goes in the next run.
         """
         files = [group_file(row) for row in read_batch(self._log, self._plan_name, batch)]
-        # Its reason is in the result; the other batches end the same way.
-        with contextlib.suppress(Exception):
+        try:
             self._call(self._opened.submit(files)).result()
+        except Exception as error:
+            if error is not self._opened.stopped:
+                raise
+            # Its reason is in the result; the other batches end the same way.
         return len(files)
 
     def stop(self, reason: Exception) -> None:

@@ -33,6 +33,7 @@ from qbo_attach.stages.inputs import (
 from qbo_attach.storage.artifacts import read_table
 from qbo_attach.storage.table_writer import open_table
 
+_EXCLUDED = Status.EXCLUDED.value
 _NAMED_AT_MOST = 5
 
 
@@ -60,7 +61,7 @@ def run_verify(settings: Settings) -> StageResult:
     ):
         for row in verifier.rows(inventory, data.child_url(INVENTORY)):
             written.add(row)
-            if row.status == Status.EXCLUDED:
+            if row.status == _EXCLUDED:
                 skips.add(skip_row(row))
         # Still within the writing: what is refused here leaves the old tables in place.
         notes = verifier.check_settings()

@@ -101,7 +101,7 @@ class Store:
         return self._place.read_bytes(path)
 
     def open_binary(self, path: str) -> io.BufferedIOBase:
-        """Open for reading from the beginning; close it, or use it in a `with`.
+        """Open for reading from the beginning; close it, or use it in a `with`. It can seek.
 
         Raises:
             FileNotFoundError: it is not there.

@@ -353,6 +353,23 @@ class _Ranges(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._next - len(self._data)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Go to a place; what was fetched around it is kept."""
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self.tell(), io.SEEK_END: self._first.size_bytes}
+        place = max(0, start[whence] + offset)
+        ahead = place - self.tell()
+        if 0 <= ahead <= len(self._data):
+            self._data = self._data[ahead:]
+        else:
+            self._data, self._next = memoryview(b""), place
+        return place
+
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # typeshed: Buffer
         if not self._data and self._next < self._first.size_bytes:
             piece = self._bucket.read_range(self._path, self._next, self._first.etag)

@@ -81,8 +81,7 @@ def test_none_says_no_prefix() -> None:
 def test_a_better_rule_stops_and_names_setting_and_value() -> None:
     scores = RuleScores(TXN, "80")
     for raw in ("80A", "80B", "80A"):
-        if scores.is_new(raw):
-            scores.hits[""] += 1
+        scores.count(raw, raw, {"80A", "80B"}.__contains__)
     assert scores.ids == 2
     with pytest.raises(
         SettingError, match=r"LEGACY_ID_PREFIX=80: 0.0% \(0 of 2\).*LEGACY_ID_PREFIX=none"
@@ -95,7 +94,6 @@ def test_an_equal_rule_does_not_stop() -> None:
     scores = RuleScores(LIST, "")
     scores.check()
     scores = RuleScores(TXN, "80")
-    scores.is_new("80A")
-    scores.hits.update({"80": 1, "": 1})
+    scores.count_met("A", dropped=False)
     scores.check()
     assert "80 dropped 100.0% (1 of 1), nothing dropped 100.0% (1 of 1)" in scores.sentence()

@@ -77,7 +77,7 @@ INVOICE: Row = ("A", "INVOICE", "INVOICE", "2")
         ([BILL, ("80A", "CUSTOMER", "CUSTOMER", "2")], "Txn", "80A", "ok"),
         ([BILL, ("80A", "BILL", "BILL", "2")], "Txn", "A", "ok"),
         (
-            [BILL, BILL[:3] + ("9",), ("80A", "BILL", "BILL", "2")],
+            [BILL, (*BILL[:3], "9"), ("80A", "BILL", "BILL", "2")],
             "Txn",
             "80A",
             "ambiguous_identifier",
@@ -189,5 +189,5 @@ def test_scores_count_distinct_ids_under_each_rule(prefix: str, hits: dict[str, 
 def test_a_prefix_that_fits_worse_stops() -> None:
     found = joiner(("80A", "BILL", "BILL", "1"))
     decide(found, "Txn", "80A")
-    with pytest.raises(SettingError, match="LEGACY_ID_PREFIX=80.*set LEGACY_ID_PREFIX=none"):
+    with pytest.raises(SettingError, match=r"LEGACY_ID_PREFIX=80.*set LEGACY_ID_PREFIX=none"):
         found.scores[TXN].check()

@@ -246,5 +246,4 @@ def test_the_short_way_agrees_with_the_long_one() -> None:
     assert found.only("A", folder("List")) is None
     assert found.only("A", folder("List")) is None
     assert [found.only(i, folder("Txn")) for i in "BCD"] == [None, None, None]
-    assert "A" in found
-    assert "D" not in found
+    assert [found.knows(i) for i in "AD"] == [True, False]

@@ -19,7 +19,25 @@ from qbo_attach.core.file_types import (
 from qbo_attach.qbo.qbdt import DESKTOP_ENTITY_TYPES
 
 # As Intuit's page of the entity Attachable prints them.
-APPROVED = "ai csv doc docx eps gif jpeg jpg ods pdf png rtf tif txt xls xlsx xml".split()
+APPROVED = [
+    "ai",
+    "csv",
+    "doc",
+    "docx",
+    "eps",
+    "gif",
+    "jpeg",
+    "jpg",
+    "ods",
+    "pdf",
+    "png",
+    "rtf",
+    "tif",
+    "txt",
+    "xls",
+    "xlsx",
+    "xml",
+]
 
 
 @pytest.mark.parametrize(
@@ -165,6 +183,8 @@ def test_a_header_that_lacks_or_repeats_a_column_is_refused() -> None:
         read_file_types(io.BytesIO(b"extension,sent_extension\n"), "f.csv")
     with pytest.raises(TableError, match="stands twice in the header"):
         read_file_types(io.BytesIO(b"extension,extension,sent_extension,content_type\n"), "f.csv")
+    with pytest.raises(TableError, match="row 1: is not text; save the table as UTF-8"):
+        read_file_types(io.BytesIO(b"extension,\xe9\n"), "f.csv")
     with pytest.raises(TableError, match="must name the columns"):
         read_file_types(io.BytesIO(b",,\n"), "f.csv")
 

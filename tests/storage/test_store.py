@@ -241,3 +241,12 @@ class TestReadPieces:
         file = listed(store, "f")
         with ThreadPoolExecutor(4) as pool:
             assert set(pool.map(lambda _: read(store, file), range(8))) == {b"body"}
+
+
+def test_a_table_can_be_read_from_any_place_within_it(store: Store) -> None:
+    data = bytes(range(256)) * (PIECE_BYTES // 256 + 40)
+    put(store, "table.csv", data)
+    with store.open_binary("table.csv") as stream:
+        for offset in (len(data) - 5, 0, PIECE_BYTES - 3, 17):
+            stream.seek(offset)
+            assert stream.read(9) == data[offset : offset + 9]
