@@ -55,9 +55,9 @@ class Settings(BaseSettings):
         (), description="clients of one company file whose files go to this realm, or *"
     )
     legacy_id_prefix: str = Field(
-        "80", description="dropped once from raw transaction folder names; may be empty"
+        "80", description="dropped once from raw transaction folder names; none: nothing is"
     )
-    legacy_list_prefix: str = Field("", description="the same for list folder names")
+    legacy_list_prefix: str = Field("", description="the same for list folder names; empty or none: nothing is")
     include_entity_types: Names = Field((), description="only these entity types; empty: all")
     exclude_clients: Names = Field((), description="leave out these clients")
     exclude_extensions: Names = Field((), description="leave out files with these extensions")

@@ -52,7 +52,9 @@ class App:
                 await self._deliver(reply, scope, receive, send)
         if self._verbose:
             took = (time.monotonic() - started) * 1000
-            line = f"{head.method} {head.path}?{head.query} {status} {took:.0f} ms"
+            # Beyond the API a query holds codes and signatures: these are not for logs.
+            query = f"?{head.query}" if head.query and head.path.startswith("/v3/") else ""
+            line = f"{head.method} {head.path}{query} {status} {took:.0f} ms"
             print(line, file=sys.stderr, flush=True)  # noqa: T201  # asked for by --verbose
 
     def _answered(self, exchange: Exchange) -> Reply:

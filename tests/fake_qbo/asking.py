@@ -33,7 +33,10 @@ def multipart(files: Iterable[File]) -> bytes:
     body = bytearray()
     for number, (name, data, more) in enumerate(files, 1):
         meta = json.dumps({"FileName": name, **more}).encode()
-        for role, kind, content in (("metadata", "application/json", meta), ("content", "application/pdf", data)):
+        for role, kind, content in (
+            ("metadata", "application/json", meta),
+            ("content", "application/pdf", data),
+        ):
             body += (
                 f'--B\r\nContent-Disposition: form-data; name="file_{role}_{number:02}"\r\n'
                 f"Content-Type: {kind}\r\n\r\n"
@@ -47,15 +50,32 @@ class Asking:
     def __init__(self, **options: Any) -> None:
         self.clock = Clock()
         switches = {k: options.pop(k) for k in list(options) if hasattr(Behaviour, k)}
-        self.company = FakeCompany(clock=self.clock, behaviour=Behaviour().changed(switches), **options)
+        self.company = FakeCompany(
+            clock=self.clock, behaviour=Behaviour().changed(switches), **options
+        )
 
-    def call(self, method: str, path: str, body: bytes = b"", *, realm: str = REALM, headers: dict[str, str] | None = None, **parameters: str) -> Reply:
+    def call(
+        self,
+        method: str,
+        path: str,
+        body: bytes = b"",
+        *,
+        realm: str = REALM,
+        headers: dict[str, str] | None = None,
+        **parameters: str,
+    ) -> Reply:
         full = path if path.startswith("/") else f"/v3/company/{realm}/{path}"
         sent = {"authorization": "Bearer t", "accept": "application/json", **(headers or {})}
         head = Head(method, full, urlencode(parameters), sent, "http://fake")
         return self.company.handle(Request(head, body))
 
-    def upload(self, *files: File, raw: bytes | None = None, headers: dict[str, str] | None = None, **parameters: str) -> Reply:
+    def upload(
+        self,
+        *files: File,
+        raw: bytes | None = None,
+        headers: dict[str, str] | None = None,
+        **parameters: str,
+    ) -> Reply:
         kind = {"content-type": "multipart/form-data; boundary=B", **(headers or {})}
         body = multipart(files) if raw is None else raw
         return self.call("POST", "upload", body, headers=kind, **parameters)

@@ -8,7 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from qbo_attach.fake_qbo.faults import FAIL_RATE_KINDS, KINDS, Asked, FaultPlan, Rule, rule_from, rules_from, rules_of_file
+from qbo_attach.fake_qbo.faults import (
+    FAIL_RATE_KINDS,
+    KINDS,
+    Asked,
+    FaultPlan,
+    Rule,
+    rule_from,
+    rules_from,
+    rules_of_file,
+)
 from qbo_attach.fake_qbo.values import NEVER
 from tests.fake_qbo.asking import Asking, code, codes, items, ref, said
 
@@ -50,7 +59,9 @@ def test_a_fault_before_the_effect_leaves_none(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", [k for k, moment in KINDS.items() if moment == "after"])
-def test_a_fault_after_the_effect_leaves_all_of_it_and_the_requestid_is_answered_again(kind: str) -> None:
+def test_a_fault_after_the_effect_leaves_all_of_it_and_the_requestid_is_answered_again(
+    kind: str,
+) -> None:
     asking, _ = met(kind)
     assert len(asking.ledger()) == 3
     asking.company.plan.clear()
@@ -60,7 +71,9 @@ def test_a_fault_after_the_effect_leaves_all_of_it_and_the_requestid_is_answered
 
 @pytest.mark.parametrize("form", ["xml", "json"])
 @pytest.mark.parametrize(("kind", "status"), [("429", 429), ("quota", 429), ("429_under_403", 403)])
-def test_a_throttle_answer_is_xml_though_json_was_asked_or_json(kind: str, status: int, form: str) -> None:
+def test_a_throttle_answer_is_xml_though_json_was_asked_or_json(
+    kind: str, status: int, form: str
+) -> None:
     asking, reply = met(kind, form=form, retry_after="7")
     assert reply.status == status  # type: ignore[attr-defined]
     assert b"ThrottleExceeded" in reply.body  # type: ignore[attr-defined]
@@ -71,7 +84,16 @@ def test_a_throttle_answer_is_xml_though_json_was_asked_or_json(kind: str, statu
 
 def test_cuts_hangs_and_slow_bodies_are_values_of_the_reply() -> None:
     seen = {}
-    for kind in ("cut_before", "cut_after", "cut_during", "cut_answer", "hang", "hang_before", "slow_body", "cut_request"):
+    for kind in (
+        "cut_before",
+        "cut_after",
+        "cut_during",
+        "cut_answer",
+        "hang",
+        "hang_before",
+        "slow_body",
+        "cut_request",
+    ):
         _, reply = met(kind, seconds=2.0 if kind == "slow_body" else 0.0)
         seen[kind] = (reply.cut, reply.delay_s, reply.spread_s)  # type: ignore[attr-defined]
     assert seen == {
@@ -99,7 +121,7 @@ def test_answers_that_are_no_answers() -> None:
     assert bodies["empty_200"] == b""
     assert bodies["truncated_200"].startswith(b'{"AttachableResponse":[')
     for body in bodies.values():
-        with pytest.raises(ValueError, match="."):
+        with pytest.raises(ValueError, match=r"."):
             json.loads(body)
 
 
@@ -149,10 +171,17 @@ def test_late_commits_can_be_made_due_by_hand() -> None:
 
 
 def test_a_rule_strikes_by_number_endpoint_file_name_and_count() -> None:
-    rules = rules_from([{"kind": "500_before", "endpoint": "upload", "number": 2}, {"kind": "503_before", "file_name": "*.png", "times": "once"}])
+    rules = rules_from(
+        [
+            {"kind": "500_before", "endpoint": "upload", "number": 2},
+            {"kind": "503_before", "file_name": "*.png", "times": "once"},
+        ]
+    )
     asking = Asking(rules=rules)
     asking.query("select * from Attachable")
-    statuses = [asking.upload((name, b"x", {})).status for name in ("a.pdf", "b.pdf", "c.png", "d.png")]
+    statuses = [
+        asking.upload((name, b"x", {})).status for name in ("a.pdf", "b.pdf", "c.png", "d.png")
+    ]
     assert statuses == [200, 500, 503, 200]
 
 
@@ -199,7 +228,7 @@ def test_latency_has_the_mean_it_is_given() -> None:
     ],
 )
 def test_a_rule_that_is_not_right_is_refused(record: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match="must be|has no field"):
+    with pytest.raises(ValueError, match=r"must be|has no field"):
         rule_from(record)
 
 
@@ -209,7 +238,7 @@ def test_rules_come_from_a_file(tmp_path: Path) -> None:
     assert rules_of_file(str(file)) == [Rule("429", times=1)]
     for text in ("[", '"x"', "[3]"):
         file.write_text(text)
-        with pytest.raises(ValueError, match="."):
+        with pytest.raises(ValueError, match=r"."):
             rules_of_file(str(file))
     with pytest.raises(ValueError, match="cannot be read"):
         rules_of_file(str(tmp_path / "none"))
@@ -224,7 +253,14 @@ def test_rules_and_switches_can_be_changed_at_run_time() -> None:
     assert said(asking.call("GET", "/_fake/faults"))["struck"] == {"500_before": 1}
     assert asking.post("/_fake/settings", {"replay": "off", "latency_ms": 5}).status == 200
     assert said(asking.call("GET", "/_fake/settings"))["replay"] == "off"
-    for wrong in ({"replay": "maybe"}, {"colour": 1}, {"latency_ms": "x"}, [], {"limits": 3}):
+    wrongs: list[object] = [
+        {"replay": "maybe"},
+        {"colour": 1},
+        {"latency_ms": "x"},
+        [],
+        {"limits": 3},
+    ]
+    for wrong in wrongs:
         assert asking.post("/_fake/settings", wrong).status == 400
     assert asking.post("/_fake/faults", {"kind": "none"}).status == 400
     assert asking.call("POST", "/_fake/faults", b"{").status == 400
@@ -233,15 +269,25 @@ def test_rules_and_switches_can_be_changed_at_run_time() -> None:
 
 def test_attachables_can_be_seeded_read_and_deleted_behind_the_clients_back() -> None:
     asking = Asking()
-    one = said(asking.post("/_fake/attachables", {"FileName": "a.pdf", "text": "bytes", **ref("Bill", "1"), "created_at": 5}))
-    assert asking.names("select * from Attachable where AttachableRef.EntityRef.value = '1'") == ["a.pdf"]
+    one = said(
+        asking.post(
+            "/_fake/attachables",
+            {"FileName": "a.pdf", "text": "bytes", **ref("Bill", "1"), "created_at": 5},
+        )
+    )
+    assert asking.names("select * from Attachable where AttachableRef.EntityRef.value = '1'") == [
+        "a.pdf"
+    ]
     reply = asking.call("GET", f"/_fake/attachables/{one['Id']}/bytes")
     assert reply.content is not None
     assert b"".join(asking.company.state.vault.read(reply.content.sha256)) == b"bytes"
     assert asking.call("DELETE", f"/_fake/attachables/{one['Id']}").status == 200
     assert asking.call("GET", f"/_fake/attachables/{one['Id']}").status == 404
     assert asking.ledger() == []
-    assert asking.post("/_fake/attachables", {"FileName": "a.pdf", "content_base64": "!"}).status == 400
+    assert (
+        asking.post("/_fake/attachables", {"FileName": "a.pdf", "content_base64": "!"}).status
+        == 400
+    )
 
 
 def test_exact_limits_hold_in_every_window_and_refused_requests_do_not_count() -> None:

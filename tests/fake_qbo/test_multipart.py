@@ -34,7 +34,9 @@ def bodies(parts: list[Part]) -> dict[str, bytes]:
     return {part.name: part.content.load() for part in parts}
 
 
-def form(newline: bytes, *, first: bytes = b"", last: bytes = b"\r\n--B--\r\n", content: bytes = BINARY) -> bytes:
+def form(
+    newline: bytes, *, first: bytes = b"", last: bytes = b"\r\n--B--\r\n", content: bytes = BINARY
+) -> bytes:
     lines = [
         first + b"--B",
         b'Content-Disposition: form-data; name="file_metadata_01"; filename="attachment.json"',
@@ -82,20 +84,28 @@ def test_every_known_way_of_writing_a_form_gives_the_same_bytes(name: str, step:
 def test_base64_is_decoded_by_its_header_wrapped_lines_included(step: int) -> None:
     header = b"Content-Type: application/pdf\r\n"
     wrapped = base64.encodebytes(BINARY).replace(b"\n", b"\r\n")
-    body = form(b"\r\n", content=wrapped).replace(header, header + b"Content-Transfer-Encoding: BASE64\r\n")
+    body = form(b"\r\n", content=wrapped).replace(
+        header, header + b"Content-Transfer-Encoding: BASE64\r\n"
+    )
     assert bodies(read(body, step=step))["file_content_01"] == BINARY
 
 
 @pytest.mark.parametrize("text", [b"a", b"abc!", b"ab==cd", b"=abc", b"YWJj\0"])
-def test_content_that_is_not_the_base64_it_says_is_broken_not_stored_as_something_else(text: bytes) -> None:
+def test_content_that_is_not_the_base64_it_says_is_broken_not_stored_as_something_else(
+    text: bytes,
+) -> None:
     header = b"Content-Type: application/pdf\r\n"
-    body = form(b"\r\n", content=text).replace(header, header + b"Content-Transfer-Encoding: base64\r\n")
+    body = form(b"\r\n", content=text).replace(
+        header, header + b"Content-Transfer-Encoding: base64\r\n"
+    )
     assert [p.broken for p in read(body)] == [False, True]
 
 
 def test_base64_without_its_padding_is_decoded() -> None:
     header = b"Content-Type: application/pdf\r\n"
-    body = form(b"\r\n", content=b"YWJjZA").replace(header, header + b"Content-Transfer-Encoding: base64\r\n")
+    body = form(b"\r\n", content=b"YWJjZA").replace(
+        header, header + b"Content-Transfer-Encoding: base64\r\n"
+    )
     assert bodies(read(body))["file_content_01"] == b"abcd"
 
 
@@ -144,7 +154,9 @@ def test_the_boundary_is_found_quoted_or_not(header: str, boundary: bytes) -> No
     assert boundary_of(header) == boundary
 
 
-@pytest.mark.parametrize("header", ["", "application/json", "multipart/form-data", "multipart/form-data; boundary="])
+@pytest.mark.parametrize(
+    "header", ["", "application/json", "multipart/form-data", "multipart/form-data; boundary="]
+)
 def test_a_content_type_without_a_boundary_is_refused(header: str) -> None:
     with pytest.raises(MultipartError):
         boundary_of(header)
@@ -169,21 +181,39 @@ pieces_st = st.sampled_from([b"\r\n", b"\n", b"\r", b"--", b"-", b"a", b"B", b"\
 content_st = st.lists(pieces_st, max_size=12).map(b"".join)
 
 
-@given(boundary=boundary_st, contents=st.lists(content_st, min_size=1, max_size=4), step=st.integers(1, 40), lf=st.booleans())
-def test_no_bytes_of_one_part_become_anothers(boundary: bytes, contents: list[bytes], step: int, lf: bool) -> None:
+@given(
+    boundary=boundary_st,
+    contents=st.lists(content_st, min_size=1, max_size=4),
+    step=st.integers(1, 40),
+    lf=st.booleans(),
+)
+def test_no_bytes_of_one_part_become_anothers(
+    boundary: bytes, contents: list[bytes], step: int, lf: bool
+) -> None:
     """For every content that RFC 2046 allows: no line in it begins with the delimiter."""
     newline = b"\n" if lf else b"\r\n"
     contents = [c for c in contents if newline + b"--" + boundary not in newline + c + newline]
     body = b"".join(
-        newline.join([b"--" + boundary, b'Content-Disposition: form-data; name="p%d"' % n, b"", c, b""])
+        newline.join(
+            [b"--" + boundary, b'Content-Disposition: form-data; name="p%d"' % n, b"", c, b""]
+        )
         for n, c in enumerate(contents)
     )
     parts = read(body + b"--" + boundary + b"--" + newline, boundary, step)
-    assert [(p.name, p.content.load()) for p in parts] == [(f"p{n}", c) for n, c in enumerate(contents)]
+    assert [(p.name, p.content.load()) for p in parts] == [
+        (f"p{n}", c) for n, c in enumerate(contents)
+    ]
 
 
-@given(body=st.lists(pieces_st | st.sampled_from([b"--B", b"--B\r\n", b"--B--", b"name=a\r\n\r\n"]), max_size=40).map(b"".join), step=st.integers(1, 50))
-def test_any_bytes_at_all_end_in_parts_or_a_refusal_whatever_the_pieces(body: bytes, step: int) -> None:
+@given(
+    body=st.lists(
+        pieces_st | st.sampled_from([b"--B", b"--B\r\n", b"--B--", b"name=a\r\n\r\n"]), max_size=40
+    ).map(b"".join),
+    step=st.integers(1, 50),
+)
+def test_any_bytes_at_all_end_in_parts_or_a_refusal_whatever_the_pieces(
+    body: bytes, step: int
+) -> None:
     def outcome(size: int) -> object:
         try:
             return [(p.name, p.content.load()) for p in read(body, step=size)]

@@ -6,11 +6,17 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 
-from qbo_attach.fake_qbo.values import Reply
+from qbo_attach.fake_qbo.values import Head, Reply, Request
 from tests.fake_qbo.asking import Asking, code, said
 
 BASIC = {"authorization": "Basic aWQ6c2VjcmV0", "content-type": "application/x-www-form-urlencoded"}
-ASK = {"client_id": "app", "response_type": "code", "scope": "com.intuit.quickbooks.accounting", "redirect_uri": "http://localhost:9/cb", "state": "s&1"}
+ASK = {
+    "client_id": "app",
+    "response_type": "code",
+    "scope": "com.intuit.quickbooks.accounting",
+    "redirect_uri": "http://localhost:9/cb",
+    "state": "s&1",
+}
 
 
 def token(asking: Asking, **form: str) -> Reply:
@@ -25,13 +31,29 @@ def bearer(asking: Asking, value: str) -> Reply:
     return asking.call("GET", "companyinfo/1", headers={"authorization": f"Bearer {value}"})
 
 
+def authorize(asking: Asking, **asked: str) -> Reply:
+    return asking.company.handle(
+        Request(Head("GET", "/connect/oauth2", urlencode({**ASK, **asked})))
+    )
+
+
 def logged_in(asking: Asking) -> dict[str, object]:
-    reply = asking.call("GET", "/connect/oauth2", **ASK, answer="connect")
+    reply = authorize(asking, answer="connect")
     words = parse_qs(urlsplit(reply.headers["Location"]).query)
     assert (reply.status, words["state"], words["realmId"]) == (302, ["s&1"], ["1234567890"])
-    got = token(asking, grant_type="authorization_code", code=words["code"][0], redirect_uri=ASK["redirect_uri"])
+    got = token(
+        asking,
+        grant_type="authorization_code",
+        code=words["code"][0],
+        redirect_uri=ASK["redirect_uri"],
+    )
     assert got.status == 200
-    again = token(asking, grant_type="authorization_code", code=words["code"][0], redirect_uri=ASK["redirect_uri"])
+    again = token(
+        asking,
+        grant_type="authorization_code",
+        code=words["code"][0],
+        redirect_uri=ASK["redirect_uri"],
+    )
     assert said(again)["error"] == "invalid_grant"
     answer: dict[str, object] = said(got)
     return answer
@@ -39,7 +61,7 @@ def logged_in(asking: Asking) -> dict[str, object]:
 
 def test_a_person_consents_on_a_page_and_the_code_becomes_tokens() -> None:
     asking = Asking()
-    page = asking.call("GET", "/connect/oauth2", **{**ASK, "client_id": "<b>"})
+    page = authorize(asking, client_id="<b>")
     assert page.status == 200
     assert b"Connect" in page.body
     assert b"<b><b>" not in page.body
@@ -50,17 +72,24 @@ def test_a_person_consents_on_a_page_and_the_code_becomes_tokens() -> None:
 
 
 def test_consent_can_be_refused_given_at_once_or_asked_for_wrongly() -> None:
-    denied = Asking().call("GET", "/connect/oauth2", **ASK, answer="deny")
+    denied = authorize(Asking(), answer="deny")
     assert "error=access_denied" in denied.headers["Location"]
-    assert Asking(auto_consent=True).call("GET", "/connect/oauth2", **ASK).status == 302
-    for wrong in ({"response_type": "token"}, {"redirect_uri": "http://x/\r\nSet-Cookie: a"}, {"client_id": ""}):
-        assert Asking(auto_consent=True).call("GET", "/connect/oauth2", **{**ASK, **wrong}).status == 400
+    assert authorize(Asking(auto_consent=True)).status == 302
+    for wrong in (
+        {"response_type": "token"},
+        {"redirect_uri": "http://x/\r\nSet-Cookie: a"},
+        {"client_id": ""},
+        {"realm": "5"},
+    ):
+        assert authorize(Asking(auto_consent=True), **wrong).status == 400
 
 
 def test_an_access_token_ends_by_the_clock_and_another_realm_is_forbidden() -> None:
     asking = Asking(realms=("1234567890", "2"))
     access = str(logged_in(asking)["access_token"])
-    other = asking.call("GET", "companyinfo/1", realm="2", headers={"authorization": f"Bearer {access}"})
+    other = asking.call(
+        "GET", "companyinfo/1", realm="2", headers={"authorization": f"Bearer {access}"}
+    )
     assert (other.status, code(other)) == (403, "3100")
     asking.clock.now += 3601
     reply = bearer(asking, access)
@@ -69,7 +98,9 @@ def test_an_access_token_ends_by_the_clock_and_another_realm_is_forbidden() -> N
     assert b"Token expired" in reply.body
 
 
-@pytest.mark.parametrize("header", [{"authorization": ""}, {"authorization": "Bearer "}, {"authorization": "Basic x"}])
+@pytest.mark.parametrize(
+    "header", [{"authorization": ""}, {"authorization": "Bearer "}, {"authorization": "Basic x"}]
+)
 def test_a_request_without_a_bearer_is_refused(header: dict[str, str]) -> None:
     assert Asking().call("GET", "companyinfo/1", headers=header).status == 401
 
@@ -85,8 +116,13 @@ def test_any_token_is_taken_until_one_is_demanded() -> None:
     assert token(lax, grant_type="authorization_code", code="made-up").status == 200
 
 
-@pytest.mark.parametrize(("rotation", "at_once", "next_day"), [("always", False, False), ("daily", True, False), ("never", True, True)])
-def test_refresh_tokens_rotate_and_the_old_one_is_then_no_good(rotation: str, at_once: bool, next_day: bool) -> None:
+@pytest.mark.parametrize(
+    ("rotation", "at_once", "next_day"),
+    [("always", False, False), ("daily", True, False), ("never", True, True)],
+)
+def test_refresh_tokens_rotate_and_the_old_one_is_then_no_good(
+    rotation: str, at_once: bool, next_day: bool
+) -> None:
     asking = Asking(rotation=rotation)
     old = str(logged_in(asking)["refresh_token"])
     first = said(refresh(asking, old))
@@ -100,18 +136,30 @@ def test_refresh_tokens_rotate_and_the_old_one_is_then_no_good(rotation: str, at
 
 def test_wrong_token_requests_get_the_recorded_errors() -> None:
     asking = Asking()
-    nobody = asking.call("POST", "/oauth2/v1/tokens/bearer", b"grant_type=refresh_token", headers={"authorization": ""})
+    nobody = asking.call(
+        "POST",
+        "/oauth2/v1/tokens/bearer",
+        b"grant_type=refresh_token",
+        headers={"authorization": ""},
+    )
     assert (nobody.status, said(nobody)) == (401, {"error": "invalid_client"})
     assert said(refresh(asking, ""))["error"] == "invalid_grant"
     assert token(asking, grant_type="password").status == 400
-    by_body = token(asking, grant_type="refresh_token", refresh_token="x", client_id="a", client_secret="b")
+    by_body = token(
+        asking, grant_type="refresh_token", refresh_token="x", client_id="a", client_secret="b"
+    )
     assert by_body.status == 200
 
 
 def test_the_hard_expiry_is_told_to_who_asks() -> None:
     asking = Asking()
     headers = {**BASIC, "x-include-refresh-token-hard-expires-in": "true"}
-    reply = asking.call("POST", "/oauth2/v1/tokens/bearer", b"grant_type=refresh_token&refresh_token=x", headers=headers)
+    reply = asking.call(
+        "POST",
+        "/oauth2/v1/tokens/bearer",
+        b"grant_type=refresh_token&refresh_token=x",
+        headers=headers,
+    )
     assert said(reply)["x_refresh_token_hard_expires_in"] == 5 * 365 * 86_400
 
 

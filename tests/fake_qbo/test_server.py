@@ -32,12 +32,17 @@ def upload(fake: RunningFake, *names: str, **parameters: str) -> httpx.Response:
 def test_an_upload_a_query_and_a_download_go_over_the_socket(fake_qbo: RunningFake) -> None:
     upload(fake_qbo, "é ü.pdf")
     base = f"{fake_qbo.base_url}/v3/company/{fake_qbo.realm}"
-    rows = httpx.get(f"{base}/query", params={"query": "select * from Attachable"}, headers=HEADERS).json()
+    rows = httpx.get(
+        f"{base}/query", params={"query": "select * from Attachable"}, headers=HEADERS
+    ).json()
     one = rows["QueryResponse"]["Attachable"][0]
     address = httpx.get(f"{fake_qbo.base_url}{one['FileAccessUri']}", headers=HEADERS).text
     for url in (address, one["TempDownloadUri"]):
         assert httpx.get(url).content == "é ü.pdf".encode()
-    assert httpx.get(f"{fake_qbo.base_url}/_fake/attachables/{one['Id']}/bytes").content == "é ü.pdf".encode()
+    assert (
+        httpx.get(f"{fake_qbo.base_url}/_fake/attachables/{one['Id']}/bytes").content
+        == "é ü.pdf".encode()
+    )
     assert fake_qbo.content(one["Id"]) == "é ü.pdf".encode()
     ledger = httpx.get(f"{fake_qbo.base_url}/_fake/ledger").json()
     assert ledger == fake_qbo.ledger()
@@ -47,13 +52,22 @@ def test_an_upload_a_query_and_a_download_go_over_the_socket(fake_qbo: RunningFa
 def test_a_long_statement_fits_into_an_address(fake_qbo: RunningFake) -> None:
     ids = ", ".join(f"'{n:064}'" for n in range(400))
     url = f"{fake_qbo.base_url}/v3/company/{fake_qbo.realm}/query"
-    reply = httpx.get(url, params={"query": f"select * from Attachable where Tag in ({ids})"}, headers=HEADERS)
+    reply = httpx.get(
+        url, params={"query": f"select * from Attachable where Tag in ({ids})"}, headers=HEADERS
+    )
     assert reply.json()["QueryResponse"] == {}
 
 
 @pytest.mark.parametrize(
     ("kind", "stored"),
-    [("cut_request", 0), ("cut_before", 0), ("cut_during", 1), ("cut_after", 2), ("cut_answer", 2), ("late_commit", 0)],
+    [
+        ("cut_request", 0),
+        ("cut_before", 0),
+        ("cut_during", 1),
+        ("cut_after", 2),
+        ("cut_answer", 2),
+        ("late_commit", 0),
+    ],
 )
 def test_a_cut_closes_the_connection_and_the_next_request_is_served(kind: str, stored: int) -> None:
     with running() as fake:
@@ -68,7 +82,12 @@ def test_a_hang_lasts_until_the_client_goes_and_does_not_hold_up_the_end() -> No
     with running() as fake:
         fake.company.plan.add([Rule("hang", endpoint="upload", times=1)])
         with pytest.raises(httpx.ReadTimeout):
-            httpx.post(f"{fake.base_url}/v3/company/{fake.realm}/upload", content=multipart([("a.pdf", b"x", {})]), headers=FORM, timeout=0.3)
+            httpx.post(
+                f"{fake.base_url}/v3/company/{fake.realm}/upload",
+                content=multipart([("a.pdf", b"x", {})]),
+                headers=FORM,
+                timeout=0.3,
+            )
         assert len(fake.ledger()["attachables"]) == 1
         assert upload(fake, "c.pdf").status_code == 200
 
@@ -116,11 +135,14 @@ def test_wrong_options_are_refused_in_one_sentence(tmp_path: Path) -> None:
         FakeOptions(mapping=str(tmp_path / "none")),
         FakeOptions(faults=str(tmp_path / "none")),
     ):
-        with pytest.raises(ValueError, match="must be|cannot be read"), running(options):
+        with pytest.raises(ValueError, match=r"must be|cannot be read"), running(options):
             pass
     with running() as fake:
         port = int(fake.base_url.rsplit(":", 1)[1])
-        with pytest.raises(ValueError, match="choose another port"), running(FakeOptions(port=port)):
+        with (
+            pytest.raises(ValueError, match=r"choose another port"),
+            running(FakeOptions(port=port)),
+        ):
             pass
 
 
@@ -175,7 +197,7 @@ def start(*flags: str) -> tuple[subprocess.Popen[str], dict[str, str]]:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_process_says_where_it_listens_serves_and_ends_with_0(number: signal.Signals) -> None:
-    process, env = start("--token", "secret", "--realm", "77")
+    process, env = start("--token", "secret", "--realm", "77", "--limits", "exact", "--seed", "5")
     url = f"{env['QBO_BASE_URL']}/v3/company/{env['QBO_REALM_ID']}/companyinfo/77"
     headers = {"Authorization": f"Bearer {env['QBO_ACCESS_TOKEN']}"}
     assert httpx.get(url, headers=headers).status_code == 200
@@ -185,13 +207,29 @@ def test_a_process_says_where_it_listens_serves_and_ends_with_0(number: signal.S
     assert (process.returncode, out, err) == (0, "", "")
 
 
-def test_a_killed_process_keeps_what_it_answered(tmp_path: Path) -> None:
-    process, env = start("--state", str(tmp_path), "--verbose")
-    url = f"{env['QBO_BASE_URL']}/v3/company/{env['QBO_REALM_ID']}/upload"
-    httpx.post(url, content=multipart([("a.pdf", b"x", {})]), headers=FORM, params={"requestid": "r"})
-    process.kill()
+def test_verbose_tells_each_request_but_no_codes_and_no_signatures() -> None:
+    process, env = start("--verbose")
+    for path in (
+        "v3/company/1234567890/query?query=x",
+        "connect/oauth2?code=private",
+        "intuit-qbo-files/1/a/2/b?X-Amz-Signature=private",
+    ):
+        httpx.get(f"{env['QBO_BASE_URL']}/{path}", headers=HEADERS)
+    process.terminate()
     _, err = process.communicate(timeout=10)
-    assert "POST /v3/company/1234567890/upload?requestid=r 200" in err
+    assert "GET /v3/company/1234567890/query?query=x 400" in err
+    assert "GET /connect/oauth2 400" in err
+    assert "private" not in err
+
+
+def test_a_killed_process_keeps_what_it_answered(tmp_path: Path) -> None:
+    process, env = start("--state", str(tmp_path))
+    url = f"{env['QBO_BASE_URL']}/v3/company/{env['QBO_REALM_ID']}/upload"
+    httpx.post(
+        url, content=multipart([("a.pdf", b"x", {})]), headers=FORM, params={"requestid": "r"}
+    )
+    process.kill()
+    process.communicate(timeout=10)
     with running(FakeOptions(state=str(tmp_path))) as fake:
         assert len(fake.ledger()["attachables"]) == 1
         upload(fake, "b.pdf", requestid="r")
@@ -206,7 +244,7 @@ def test_files_near_100_mb_pass_through_in_bounded_memory() -> None:
         "import httpx\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "def body():\n"
-        "    yield b'--B\\r\\nContent-Disposition: form-data; name=\"file_content_1\"; filename=\"a.pdf\"\\r\\n\\r\\n'\n"
+        '    yield b\'--B\\r\\nContent-Disposition: form-data; name="file_content_1"; filename="a.pdf"\\r\\n\\r\\n\'\n'
         "    for n in range(95):\n"
         "        yield bytes([n]) * 2**20\n"
         "    yield b'\\r\\n--B--'\n"
@@ -217,7 +255,9 @@ def test_files_near_100_mb_pass_through_in_bounded_memory() -> None:
         "after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "json.dump([row['Size'], row['sha256'], (after - before) * 1024], sys.stdout)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
     size, sha256, grown = json.loads(done.stdout)
     expected = hashlib.sha256()
     for n in range(95):

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qbo_attach.fake_qbo.entities import Entities, MappingError, read_mapping
-from tests.fake_qbo.asking import Asking, code, codes, items, ref, said
+from tests.fake_qbo.asking import Asking, File, code, codes, items, ref, said
 
 PDF = ("a.pdf", b"%PDF-1.4", ref("Invoice", "75"))
 
@@ -28,7 +28,9 @@ def test_an_upload_answers_as_the_recorded_one_did() -> None:
     assert one["SyncToken"] == "0"
     assert one["Size"] == 8
     assert one["FileAccessUri"] == f"/v3/company/1234567890/download/{one['Id']}"
-    assert one["AttachableRef"] == [{"EntityRef": {"value": "75", "type": "Invoice"}, "IncludeOnSend": False}]
+    assert one["AttachableRef"] == [
+        {"EntityRef": {"value": "75", "type": "Invoice"}, "IncludeOnSend": False}
+    ]
     row = asking.ledger()[0]
     assert row["sha256"] == hashlib.sha256(b"%PDF-1.4").hexdigest()
     assert row["refs"] == [{"type": "Invoice", "value": "75"}]
@@ -40,12 +42,16 @@ def test_many_files_travel_in_one_request_and_keep_their_names() -> None:
     names = ["Ünï.pdf", "日本語.txt", 'quo"te.png', "a;b.pdf"] + [f"{n}.pdf" for n in range(120)]
     reply = asking.upload(*[(name, name.encode(), {}) for name in names])
     assert [i["Attachable"]["FileName"] for i in items(reply)] == names
-    assert [r["sha256"] for r in asking.ledger()] == [hashlib.sha256(n.encode()).hexdigest() for n in names]
+    assert [r["sha256"] for r in asking.ledger()] == [
+        hashlib.sha256(n.encode()).hexdigest() for n in names
+    ]
 
 
 def test_a_refused_file_is_a_fault_inside_200_and_leaves_the_others() -> None:
     asking = Asking(entities=Entities([]))
-    reply = asking.upload(PDF, ("b.pdf", b"b", {}), ("c.exe", b"c", {}), ("d.pdf", b"d", ref("Budget", "1")))
+    reply = asking.upload(
+        PDF, ("b.pdf", b"b", {}), ("c.exe", b"c", {}), ("d.pdf", b"d", ref("Budget", "1"))
+    )
     assert reply.status == 200
     assert codes(reply) == ["6000", "", "6041", "6050"]
     assert "The entity Invoice 75 that you are trying to link does not exist" in reply.body.decode()
@@ -64,7 +70,9 @@ def test_a_refused_file_is_a_fault_inside_200_and_leaves_the_others() -> None:
         ({"Note": {"a": 1}}, "2010"),
     ],
 )
-def test_metadata_that_is_not_right_is_refused_by_its_code(more: dict[str, object], expected: str) -> None:
+def test_metadata_that_is_not_right_is_refused_by_its_code(
+    more: dict[str, object], expected: str
+) -> None:
     asking = Asking()
     assert codes(asking.upload(("a.pdf", b"x", more))) == [expected]
     assert asking.ledger() == []
@@ -89,7 +97,10 @@ def test_parts_pair_by_any_suffix_in_any_order() -> None:
             ('name="file_content_0"', "application/pdf", b"first"),
         )
     )
-    assert {i["Attachable"]["FileName"]: i["Attachable"]["Size"] for i in items(reply)} == {"second.pdf": 6, "first.pdf": 5}
+    assert {i["Attachable"]["FileName"]: i["Attachable"]["Size"] for i in items(reply)} == {
+        "second.pdf": 6,
+        "first.pdf": 5,
+    }
 
 
 def test_without_metadata_the_part_names_an_unlinked_attachable() -> None:
@@ -107,16 +118,38 @@ def test_metadata_may_be_xml() -> None:
         b'<EntityRef type="Bill">12</EntityRef></AttachableRef><AttachableRef><EntityRef type="Vendor">3'
         b"</EntityRef></AttachableRef><FileName>x.pdf</FileName></Attachable>"
     )
-    asking.upload(raw=raw(('name="file_metadata_0"', "application/xml", xml), ('name="file_content_0"', "application/pdf", b"x")))
+    asking.upload(
+        raw=raw(
+            ('name="file_metadata_0"', "application/xml", xml),
+            ('name="file_content_0"', "application/pdf", b"x"),
+        )
+    )
     row = asking.ledger()[0]
     assert row["FileName"] == "x.pdf"
     assert row["refs"] == [{"type": "Bill", "value": "12"}, {"type": "Vendor", "value": "3"}]
 
 
-@pytest.mark.parametrize("meta", [b"", b"no", b"[1]", b'{"FileName": ', b"\xff\xfe", b"<a", b"[" * 5000, b'<!DOCTYPE a [<!ENTITY b "c">]><a/>'])
+@pytest.mark.parametrize(
+    "meta",
+    [
+        b"",
+        b"no",
+        b"[1]",
+        b'{"FileName": ',
+        b"\xff\xfe",
+        b"<a",
+        b"[" * 5000,
+        b'<!DOCTYPE a [<!ENTITY b "c">]><a/>',
+    ],
+)
 def test_metadata_that_cannot_be_read_is_refused_and_nothing_is_stored(meta: bytes) -> None:
     asking = Asking()
-    reply = asking.upload(raw=raw(('name="file_metadata_0"', "application/json", meta), ('name="file_content_0"; filename="a.pdf"', "application/pdf", b"x")))
+    reply = asking.upload(
+        raw=raw(
+            ('name="file_metadata_0"', "application/json", meta),
+            ('name="file_content_0"; filename="a.pdf"', "application/pdf", b"x"),
+        )
+    )
     assert codes(reply)[0] in ("6040", "500")
     assert asking.ledger() == []
 
@@ -125,7 +158,9 @@ def test_two_parts_of_one_name_and_a_part_alone_are_refused() -> None:
     asking = Asking()
     content = ('name="file_content_1"; filename="a.pdf"', "application/pdf", b"x")
     assert codes(asking.upload(raw=raw(content, content))) == ["6041"]
-    assert codes(asking.upload(raw=raw(('name="file_metadata_1"', "application/json", b"{}")))) == ["6041"]
+    assert codes(asking.upload(raw=raw(('name="file_metadata_1"', "application/json", b"{}")))) == [
+        "6041"
+    ]
     assert code(asking.upload(raw=raw(('name="x"', "text/plain", b"x")))) == "6041"
     assert asking.ledger() == []
 
@@ -141,7 +176,9 @@ def test_a_body_that_is_no_form_gets_the_documented_fault() -> None:
 @pytest.mark.parametrize(("status", "length"), [(400, True), (413, False)])
 def test_a_request_beyond_the_limit_is_refused_with_6030(status: int, length: bool) -> None:
     asking = Asking(max_request_bytes=1000, oversize_status=status)
-    reply = asking.upload(("a.pdf", b"x" * 1000, {}), headers={"content-length": "1500"} if length else {})
+    reply = asking.upload(
+        ("a.pdf", b"x" * 1000, {}), headers={"content-length": "1500"} if length else {}
+    )
     assert (reply.status, code(reply)) == (status, "6030")
     assert asking.ledger() == []
 
@@ -154,21 +191,28 @@ def test_a_request_beyond_the_limit_is_refused_with_6030(status: int, length: bo
         ("text_files", "refuse", "a.txt", b"x", "text/plain"),
     ],
 )
-def test_open_questions_about_files_can_be_answered_either_way(switch: str, value: str, name: str, data: bytes, kind: str) -> None:
+def test_open_questions_about_files_can_be_answered_either_way(
+    switch: str, value: str, name: str, data: bytes, kind: str
+) -> None:
     body = raw((f'name="file_content_1"; filename="{name}"', kind, data))
     assert codes(Asking().upload(raw=body)) == [""]
     assert codes(Asking(**{switch: value}).upload(raw=body)) == ["6041"]
 
 
 def test_open_questions_about_answers_can_be_answered_either_way() -> None:
-    bad = ("a.exe", b"x", {})
+    bad: File = ("a.exe", b"x", {})
     assert Asking(upload_faults="http").upload(bad).status == 400
     together = Asking(one_bad_part="all")
     assert codes(together.upload(bad, PDF)) == ["6041", "6041"]
     assert together.ledger() == []
-    body = raw(('name="file_metadata_1"', "application/json", b'{"FileName":"m.pdf"}'), ('name="file_content_1"; filename="p.pdf"', "application/pdf", b"x"))
+    body = raw(
+        ('name="file_metadata_1"', "application/json", b'{"FileName":"m.pdf"}'),
+        ('name="file_content_1"; filename="p.pdf"', "application/pdf", b"x"),
+    )
     assert items(Asking().upload(raw=body))[0]["Attachable"]["FileName"] == "m.pdf"
-    assert items(Asking(filename_wins="part").upload(raw=body))[0]["Attachable"]["FileName"] == "p.pdf"
+    assert (
+        items(Asking(filename_wins="part").upload(raw=body))[0]["Attachable"]["FileName"] == "p.pdf"
+    )
     assert code(Asking(require_content_length=True).upload(PDF)) == "6020"
     shuffled = Asking(items_order="shuffled").upload(*[(f"{n}.pdf", b"x", {}) for n in range(20)])
     names = [i["Attachable"]["FileName"] for i in items(shuffled)]
@@ -203,20 +247,38 @@ def test_replay_can_be_off_forgetful_or_strict() -> None:
 def test_realms_have_their_own_attachables_and_their_own_requestids() -> None:
     asking = Asking(realms=("1", "2"))
     for realm in ("1", "2"):
-        asking.call("POST", "upload", raw(('name="file_content_1"; filename="a.pdf"', "application/pdf", b"x")), realm=realm, headers={"content-type": "multipart/form-data; boundary=B"}, requestid="r")
+        asking.call(
+            "POST",
+            "upload",
+            raw(('name="file_content_1"; filename="a.pdf"', "application/pdf", b"x")),
+            realm=realm,
+            headers={"content-type": "multipart/form-data; boundary=B"},
+            requestid="r",
+        )
     assert [r["realm"] for r in asking.ledger()] == ["1", "2"]
     assert asking.call("GET", "companyinfo/3", realm="3").status == 403
 
 
 MAPPING = "legacy_txnid_norm,legacy_entity_type,qbo_entity_type,qbo_entity_id\nA-1,Bill,Bill,12\n'00B-2,Txn,SalesReceipt,34\n"
-INTUIT = [{"QboEntityId": "12", "QbdtExportableId": "A-1", "QboEntityType": "BILL", "QbdtEntityType": "BILL"}]
+INTUIT = [
+    {
+        "QboEntityId": "12",
+        "QbdtExportableId": "A-1",
+        "QboEntityType": "BILL",
+        "QbdtEntityType": "BILL",
+    }
+]
 
 
 def test_entities_are_those_of_the_mapping_table(tmp_path: Path) -> None:
     table = tmp_path / "mapping.csv"
     table.write_text(MAPPING)
     asking = Asking(entities=Entities(read_mapping(str(table))))
-    reply = asking.upload(("a.pdf", b"x", ref("bill", "12")), ("b.pdf", b"x", ref("Bill", "34")), ("c.pdf", b"x", ref("SalesReceipt", "34")))
+    reply = asking.upload(
+        ("a.pdf", b"x", ref("bill", "12")),
+        ("b.pdf", b"x", ref("Bill", "34")),
+        ("c.pdf", b"x", ref("SalesReceipt", "34")),
+    )
     assert codes(reply) == ["", "6000", ""]
     rows = asking.query("select * from QbdtEntityIdMapping")["QbdtEntityIdMapping"]
     assert rows[0] == INTUIT[0]
@@ -224,7 +286,15 @@ def test_entities_are_those_of_the_mapping_table(tmp_path: Path) -> None:
     assert rows[1]["QbdtEntityType"] == "CASHSALE"
 
 
-@pytest.mark.parametrize("text", [json.dumps(INTUIT), json.dumps({"QueryResponse": {"QbdtEntityIdMapping": INTUIT}}), MAPPING.replace(",", ";"), "\ufeff" + MAPPING])
+@pytest.mark.parametrize(
+    "text",
+    [
+        json.dumps(INTUIT),
+        json.dumps({"QueryResponse": {"QbdtEntityIdMapping": INTUIT}}),
+        MAPPING.replace(",", ";"),
+        "\ufeff" + MAPPING,
+    ],
+)
 def test_a_mapping_table_is_read_in_every_form(text: str, tmp_path: Path) -> None:
     table = tmp_path / "table"
     table.write_text(text)
@@ -247,6 +317,9 @@ any_json = st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_
 @given(any_json)
 def test_any_metadata_ends_in_an_item_and_never_in_a_crash(meta: object) -> None:
     asking = Asking()
-    body = raw(('name="file_metadata_1"', "application/json", json.dumps(meta).encode()), ('name="file_content_1"; filename="a.pdf"', "application/pdf", b"x"))
+    body = raw(
+        ('name="file_metadata_1"', "application/json", json.dumps(meta).encode()),
+        ('name="file_content_1"; filename="a.pdf"', "application/pdf", b"x"),
+    )
     reply = asking.upload(raw=body)
     assert len(codes(reply)) == 1

@@ -60,6 +60,7 @@ def served() -> Iterator[RunningFake]:
 def fake(served: RunningFake) -> Iterator[RunningFake]:
     yield served
     served.company.plan.clear()
+    served.company.state.settle(everything=True)  # no late commit comes into the next test
 
 
 @pytest.fixture
