@@ -117,7 +117,7 @@ class Control:
         judged = read_attachable(sent, state)
         data: bytes | None = None
         if "content_base64" in sent:
-            data = base64.b64decode(sent["content_base64"], validate=True)
+            data = base64.b64decode(str(sent["content_base64"]), validate=True)
         elif "text" in sent:
             data = str(sent["text"]).encode("utf-8")
         digest = ""

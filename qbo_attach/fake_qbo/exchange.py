@@ -158,11 +158,7 @@ class Exchange:
         """The reply to the whole request; its effect happens here."""
         with self._company.lock:
             state = self._state
-            try:
-                reply = self._reply()
-            except Refused as refused:
-                payload = stamped({"Fault": refused.fault}, state.now())
-                reply = Reply(refused.status, payload=payload)
+            reply = self._reply()
             if self.endpoint != "fake":
                 if self.realm:
                     reply.delay_s += state.behaviour.latency_ms / 1000
@@ -195,12 +191,19 @@ class Exchange:
         rule = self._company.plan.choose(self._asked)
         if rule is not None and rule.moment == BEFORE:
             return effects.before(rule, now)
-        reply = self._served(rule)
+        try:
+            reply = self._served(rule)
+        except Refused as refused:
+            reply = self._refusal(refused)
         if rule is not None and (rule.moment == AFTER or rule.kind == "cut_during"):
             return effects.after(rule, reply, self.head, now)
         if rule is not None and not reply.fault:
             reply.fault = rule.kind
         return reply
+
+    def _refusal(self, refused: Refused) -> Reply:
+        payload = stamped({"Fault": refused.fault}, self._state.now())
+        return Reply(refused.status, payload=payload)
 
     def _finish_form(self) -> None:
         if self._reader is None or self._problem is not None:
@@ -249,7 +252,7 @@ class Exchange:
         if known is not None:
             if state.behaviour.replay_body == "refuse" and known.digest != digest:
                 raise Refused("600", "The request id was used with another body")
-            return Reply(payload=known.payload)
+            return Reply(payload=known.payload())
         behaviour = state.behaviour
         if (
             behaviour.replay == "on"

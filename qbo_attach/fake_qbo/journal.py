@@ -62,8 +62,14 @@ class FileJournal:
     def records(self) -> Iterator[JSON]:
         """Those in the file."""
         with self._path.open("rb") as file:
-            for line in file:
-                yield json.loads(line)
+            for number, line in enumerate(file, 1):
+                try:
+                    yield json.loads(line)
+                except ValueError as error:
+                    raise ValueError(
+                        f"{self._path}, line {number}: is not a record ({error}); "
+                        "choose another state folder"
+                    ) from error
 
     def append(self, record: JSON) -> None:
         """Write one line."""

@@ -22,7 +22,7 @@ from qbo_attach.fake_qbo.app import App
 from qbo_attach.fake_qbo.company import FakeCompany
 from qbo_attach.fake_qbo.entities import Entities, read_mapping
 from qbo_attach.fake_qbo.faults import rules_of_file
-from qbo_attach.fake_qbo.journal import FileJournal, NoJournal
+from qbo_attach.fake_qbo.journal import FileJournal, Journal, NoJournal
 from qbo_attach.fake_qbo.options import FakeOptions
 from qbo_attach.fake_qbo.values import JSON
 from qbo_attach.fake_qbo.vault import DiskVault
@@ -108,12 +108,19 @@ def opened(options: FakeOptions, clock: Callable[[], float] = time.time) -> Iter
     rules = rules_of_file(options.faults) if options.faults else []
     rows = read_mapping(options.mapping) if options.mapping else None
     with contextlib.ExitStack() as stack:
+        journal: Journal = NoJournal()
         if options.state:
             folder = Path(options.state).expanduser()
-            journal: FileJournal | NoJournal = FileJournal(folder / "journal.jsonl")
         else:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fake-qbo-")))
-            journal = NoJournal()
+        try:
+            vault = DiskVault(folder / "bytes")
+            if options.state:
+                journal = FileJournal(folder / "journal.jsonl")
+        except OSError as error:
+            raise ValueError(
+                f"{folder}: cannot be used as a state folder ({error.strerror}); choose another"
+            ) from error
         company = FakeCompany(
             clock=clock,
             seed=options.seed,
@@ -123,7 +130,7 @@ def opened(options: FakeOptions, clock: Callable[[], float] = time.time) -> Iter
             rules=rules,
             fail_rate=options.fail_rate,
             token=options.token,
-            vault=DiskVault(folder / "bytes"),
+            vault=vault,
             journal=journal,
         )
         stack.callback(company.close)
@@ -227,7 +234,8 @@ def running(
             target=lambda: asyncio.run(server.serve(sockets=[bound])), name="fake-qbo", daemon=True
         )
         thread.start()
-        ready.wait(10)
+        if not ready.wait(10):
+            raise RuntimeError("the fake company did not start within 10 s")
         try:
             yield RunningFake(_address(bound), company, options.realms()[0])
         finally:

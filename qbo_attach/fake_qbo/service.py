@@ -277,6 +277,7 @@ _HANDLERS: dict[tuple[str, str], Handler] = {
     ("GET", "attachable"): _read_attachable,
     ("POST", "attachable"): _write_attachable,
     ("GET", "download"): _download,
+    ("GET", "attachable-thumbnail"): _download,
     ("GET", "query"): _run_query,
     ("POST", "query"): _run_query,
     ("GET", "companyinfo"): _read_company,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import heapq
 import hmac
+import json
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -29,11 +30,16 @@ ADDRESS_VALID_S = 900
 
 @dataclass(slots=True)
 class Remembered:
-    """An answered requestid: when, the digest of what was asked, and the answer's payload."""
+    """An answered requestid: when, the digest of what was asked, and the answer as JSON text."""
 
     at: float
     digest: str
-    payload: JSON
+    text: bytes
+
+    def payload(self) -> JSON:
+        """The answer's payload."""
+        found: JSON = json.loads(self.text)
+        return found
 
 
 @dataclass(order=True, slots=True)
@@ -101,7 +107,7 @@ class State:
         """Keep the answer to a requestid."""
         if not requestid:
             return
-        one = Remembered(self.now(), digest, payload)
+        one = Remembered(self.now(), digest, json.dumps(payload).encode())
         self.replies[realm, requestid] = one
         record = {"event": "reply", "realm": realm, "requestid": requestid, "at": one.at}
         self.journal.append({**record, "digest": digest, "payload": payload})
@@ -177,7 +183,9 @@ class State:
                     self.ledger.delete(one, record["at"])
             elif event == "reply":
                 key = record["realm"], record["requestid"]
-                self.replies[key] = Remembered(record["at"], record["digest"], record["payload"])
+                self.replies[key] = Remembered(
+                    record["at"], record["digest"], json.dumps(record["payload"]).encode()
+                )
             elif event == "counts":
                 self.requests.update(record["requests"])
                 self.number = record["number"]

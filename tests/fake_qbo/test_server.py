@@ -185,6 +185,21 @@ def test_a_torn_last_line_of_the_journal_is_dropped(tmp_path: Path) -> None:
         assert len(fake.ledger()["attachables"]) == 2
 
 
+def test_a_state_folder_that_cannot_be_used_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with (
+        pytest.raises(ValueError, match=r"cannot be used as a state folder"),
+        running(FakeOptions(state=str(tmp_path / "file"))),
+    ):
+        pass
+    (tmp_path / "journal.jsonl").write_text("no record\n")
+    with (
+        pytest.raises(ValueError, match=r"line 1: is not a record"),
+        running(FakeOptions(state=str(tmp_path))),
+    ):
+        pass
+
+
 def start(*flags: str) -> tuple[subprocess.Popen[str], dict[str, str]]:
     command = [sys.executable, "-m", "qbo_attach.fake_qbo", "--port", "0", *flags]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
