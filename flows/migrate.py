@@ -39,7 +39,7 @@ _ROWS_SHOWN = 500
 _REMEDIES = {
     "error": "look at `error` in qbo_attach_errors.csv; run again to try it once more",
     "file_missing": "put the file back, or exclude it",
-    "source_changed": "run again: it is listed anew",
+    "source_changed": "look why it changed during the run; the next run lists it anew",
     "changed": "the file or its entity is not what was sent; decide by hand",
     "in_doubt": "run again: it is looked up at QuickBooks",
     "not_sent": "run again to go on",

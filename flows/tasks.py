@@ -19,9 +19,9 @@ from qbo_attach.core import tables
 from qbo_attach.core.model import StageResult
 from qbo_attach.settings import MAPPING_WORDS, Settings
 from qbo_attach.stages.batches import Batch
+from qbo_attach.stages.company_mapping import run_mapping_stage
 from qbo_attach.stages.inputs import data_store
 from qbo_attach.stages.inventory import run_inventory
-from qbo_attach.stages.mapping import run_mapping
 from qbo_attach.stages.plan import run_plan
 from qbo_attach.stages.report import run_report
 from qbo_attach.stages.upload import UploadRun
@@ -40,6 +40,9 @@ _NOT_INPUTS = frozenset(
         "qbo_client_secret",
         "qbo_tokens",
         "storage_options",
+        "batch_size",
+        "drain_s",
+        "lease_s",
     }
 )
 
@@ -100,7 +103,7 @@ def inventory_task(settings: Settings) -> StageResult:
 @task(name="mapping", task_run_name="mapping", cache_key_fn=_mapping_key, persist_result=True)
 def mapping_task(settings: Settings) -> StageResult:
     """Read MAPPING_SOURCE."""
-    return run_mapping(settings)
+    return run_mapping_stage(settings)
 
 
 @task(name="verify", task_run_name="verify", cache_key_fn=_verify_key, persist_result=True)

@@ -49,6 +49,10 @@ def main() -> None:
             raise
         print(f"qbo-attach: {_plain(error)}", file=sys.stderr)
         sys.exit(error.exit_status)
+    except BrokenPipeError:
+        # Whoever read our output has seen enough.
+        sys.stdout = None
+        sys.exit(3)
     except KeyboardInterrupt:
         print("qbo-attach: stopped; run again to go on", file=sys.stderr)
         sys.exit(3)
@@ -75,8 +79,8 @@ def _tell(name: str, result: StageResult) -> None:
 
 
 def _stage(
-    stage: Callable[[Settings], StageResult], name: str, *, as_json: bool, **given: Any
-) -> int:  # noqa: ANN401, E501 - settings by name
+    stage: Callable[[Settings], StageResult], name: str, *, as_json: bool, **given: bool | str
+) -> int:
     settings = _settings(**given)
     result = stage(settings)
     _tell(name, result)
@@ -106,11 +110,16 @@ def inventory(*, json: Json = False, allow_shrink: Flag = False) -> int:
 
 
 @app.command
-def mapping(*, json: Json = False) -> int:
-    """Read MAPPING_SOURCE into DATA_DIR/mapping_export.csv."""
-    from qbo_attach.stages.mapping import run_mapping
+def mapping(*, json: Json = False, from_: Annotated[str, Parameter(name="--from")] = "") -> int:
+    """Read MAPPING_SOURCE into DATA_DIR/mapping_export.csv.
 
-    return _stage(run_mapping, "mapping", as_json=json)
+    Args:
+        json: one JSON object on stdout.
+        from_: another source than MAPPING_SOURCE: a URL, or qbo for QBO's own table.
+    """
+    from qbo_attach.stages.company_mapping import run_mapping_stage
+
+    return _stage(run_mapping_stage, "mapping", as_json=json, mapping_source=from_)
 
 
 @app.command
@@ -218,6 +227,33 @@ def _end(summary: RunSummary, *, as_json: bool) -> int:
 
 
 @app.command
+def login(*, redirect_uri: str = "", port: int = 0, from_refresh_token: Flag = False) -> int:
+    """Log in to the company at Intuit; tokens are kept in QBO_TOKENS, private.
+
+    Args:
+        redirect_uri: an https redirect address of the app (production keys need one): the page is
+            printed, and the address it led to is asked for.
+        port: to receive the redirect on this machine.
+        from_refresh_token: read a refresh token of Intuit's OAuth Playground from stdin.
+    """
+    from qbo_attach.stages.login import import_refresh_token, log_in
+
+    settings = _settings()
+    if from_refresh_token:
+        realm = import_refresh_token(settings, sys.stdin.readline().strip())
+    else:
+        realm = log_in(
+            settings,
+            show=lambda line: print(f"Open this page:\n{line}", file=sys.stderr),
+            ask=input,
+            redirect_uri=redirect_uri,
+            port=port,
+        )
+    print(f"Logged in to company {realm}: set QBO_REALM_ID={realm}")
+    return 0
+
+
+@app.command
 def config() -> int:
     """Print the effective settings and where each came from; secrets are masked."""
     from qbo_attach.settings import load_settings, provenance
@@ -230,7 +266,7 @@ def config() -> int:
 @app.command
 def sample(
     destination: str = "work/sample", *, seed: int = 1, files: int = 300, clients: int = 20
-) -> int:  # noqa: E501
+) -> int:
     """Make a synthetic legacy tree, its mapping, and the result expected of each file.
 
     Args:

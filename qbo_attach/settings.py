@@ -57,7 +57,9 @@ class Settings(BaseSettings):
     legacy_id_prefix: str = Field(
         "80", description="dropped once from raw transaction folder names; none: nothing is"
     )
-    legacy_list_prefix: str = Field("", description="the same for list folder names; empty or none: nothing is")
+    legacy_list_prefix: str = Field(
+        "", description="the same for list folder names; empty or none: nothing is"
+    )
     include_entity_types: Names = Field((), description="only these entity types; empty: all")
     exclude_clients: Names = Field((), description="leave out these clients")
     exclude_extensions: Names = Field((), description="leave out files with these extensions")
@@ -83,7 +85,7 @@ class Settings(BaseSettings):
     qbo_base_url: str = Field("", description="another address; http only to this machine")
     qbo_realm_id: str = Field("", pattern=r"^[0-9]*$", description="the company's id, digits")
     qbo_access_token: SecretStr = Field(
-        SecretStr(""), description="an access token, valid for an hour; else `qbo-attach login`"
+        SecretStr(""), description="an access token, valid for an hour"
     )
     qbo_client_id: str = Field("", description="of the app at Intuit")
     qbo_client_secret: SecretStr = Field(SecretStr(""), description="of the app at Intuit")

@@ -63,13 +63,17 @@ class FileJournal:
         """Those in the file."""
         with self._path.open("rb") as file:
             for number, line in enumerate(file, 1):
-                try:
-                    yield json.loads(line)
-                except ValueError as error:
-                    raise ValueError(
-                        f"{self._path}, line {number}: is not a record ({error}); "
-                        "choose another state folder"
-                    ) from error
+                yield self._record(number, line)
+
+    def _record(self, number: int, line: bytes) -> JSON:
+        try:
+            found: JSON = json.loads(line)
+        except ValueError as error:
+            raise ValueError(
+                f"{self._path}, line {number}: is not a record ({error}); "
+                "choose another state folder"
+            ) from error
+        return found
 
     def append(self, record: JSON) -> None:
         """Write one line."""

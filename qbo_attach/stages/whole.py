@@ -13,9 +13,9 @@ from qbo_attach.core.model import StageResult
 from qbo_attach.core.reporting import exit_status
 from qbo_attach.core.tables import VerificationRow
 from qbo_attach.settings import Settings
+from qbo_attach.stages.company_mapping import run_mapping_stage
 from qbo_attach.stages.inputs import log_store
 from qbo_attach.stages.inventory import run_inventory
-from qbo_attach.stages.mapping import run_mapping
 from qbo_attach.stages.plan import run_plan
 from qbo_attach.stages.report import run_report
 from qbo_attach.stages.upload import UploadRun
@@ -110,7 +110,7 @@ def run_all(
     files: dict[str, str] = {}
     stages: tuple[tuple[str, Callable[[Settings], StageResult]], ...] = (
         ("inventory", run_inventory),
-        ("mapping", run_mapping),
+        ("mapping", run_mapping_stage),
         ("verify", run_verify),
         ("plan", run_plan),
     )

@@ -201,7 +201,7 @@ def test_a_state_folder_that_cannot_be_used_is_refused(tmp_path: Path) -> None:
 
 
 def start(*flags: str) -> tuple[subprocess.Popen[str], dict[str, str]]:
-    command = [sys.executable, "-m", "qbo_attach.fake_qbo", "--port", "0", *flags]
+    command = [sys.executable, "-m", "qbo_attach.cli", "fake-qbo", "--port", "0", *flags]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
     first = process.stdout.readline().strip()

@@ -1,0 +1,256 @@
+"""The whole run against a fake company: first, second, disturbed, killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from qbo_attach.core.errors import RunLogDamagedError, SettingError
+from qbo_attach.core.tables import RUNLOG, VERIFICATION, RunLogRow, VerificationRow
+from qbo_attach.fake_qbo import FakeOptions, running
+from qbo_attach.fake_qbo.server import RunningFake
+from qbo_attach.sample import Sample, compare, make_sample, read_expected
+from qbo_attach.settings import Settings, load_settings
+from qbo_attach.stages.inventory import run_inventory
+from qbo_attach.stages.mapping import run_mapping
+from qbo_attach.stages.plan import run_plan
+from qbo_attach.stages.upload import UploadRun
+from qbo_attach.stages.verify import run_verify
+from qbo_attach.stages.whole import RunSummary, run_all, upload_and_report
+from qbo_attach.storage.artifacts import read_table
+from qbo_attach.storage.files import Store
+
+REALM = "1234567890"
+FILES = 120
+
+
+@dataclass
+class Case:
+    """A sample, a fake company, and settings that bring them together."""
+
+    sample: Sample
+    fake: RunningFake
+
+    def settings(self, **given: Any) -> Settings:
+        chosen = {
+            "files_dir": self.sample.files_dir,
+            "data_dir": self.sample.data_dir,
+            "log_dir": self.sample.log_dir,
+            "legacy_clients": "*",
+            "qbo_base_url": self.fake.base_url,
+            "qbo_realm_id": REALM,
+            "qbo_access_token": "any",
+            "qbo_requests_per_min": 60_000,
+            "qbo_settle_s": 0,
+        }
+        return load_settings({**chosen, **given}, env_file=None)
+
+    def run(self, **given: Any) -> RunSummary:
+        return run_all(self.settings(**given), lambda *_: None, lambda _: None)
+
+    def attachables(self) -> list[dict[str, Any]]:
+        held: list[dict[str, Any]] = self.fake.ledger()["attachables"]
+        return held
+
+    def differences(self, **how: bool) -> list[str]:
+        log = Store(self.sample.log_dir)
+        return compare(
+            read_expected(self.sample.expected_url),
+            read_table(log, VERIFICATION, VerificationRow),
+            read_table(log, RUNLOG, RunLogRow),
+            self.attachables(),
+            **how,
+        )
+
+    def sent_file(self) -> Path:
+        """An ordinary file that the first run is to send."""
+        row = next(
+            row
+            for row in read_expected(self.sample.expected_url)
+            if row.outcome == "success" and not row.note
+        )
+        return Path(self.sample.files_dir, row.file_path)
+
+    def segments(self) -> list[Path]:
+        return sorted(Path(self.sample.log_dir, "runlog", REALM).glob("*.jsonl"))
+
+
+def opened(tmp_path: Path, files: int = FILES, **options: Any) -> Iterator[Case]:
+    sample = make_sample(str(tmp_path / "sample"), files=files)
+    with running(FakeOptions(mapping=sample.mapping_url, limits="off", **options)) as fake:
+        yield Case(sample, fake)
+
+
+@pytest.fixture
+def case(tmp_path: Path) -> Iterator[Case]:
+    yield from opened(tmp_path)
+
+
+def test_a_first_run_does_what_is_expected_of_each_file(case: Case) -> None:
+    summary = case.run()
+    assert summary.stopped == ""
+    assert case.differences() == []
+    assert summary.outcomes["success"] == case.sample.outcome_counts["success"]
+
+
+def test_a_second_run_sends_nothing(case: Case) -> None:
+    case.run()
+    before = case.attachables()
+    summary = case.run()
+    assert summary.requests_sent == 0
+    assert case.attachables() == before
+    assert case.differences(second_run=True) == []
+
+
+def test_a_run_among_faults_ends_with_each_file_once(tmp_path: Path) -> None:
+    for case in opened(tmp_path, fail_rate=0.3, seed=5):
+        summary = case.run(files_per_request=3)
+        for _ in range(6):
+            if not summary.stopped and not {"in_doubt", "not_sent", "error"} & set(
+                summary.outcomes
+            ):
+                break
+            summary = case.run(files_per_request=3)
+        wanted = Counter(
+            (f"{row.qbo_entity_type}:{row.qbo_entity_id}", row.sent_file_name)
+            for row in read_expected(case.sample.expected_url)
+            if row.outcome == "success"
+        )
+        assert once_each(case) == wanted
+
+
+def once_each(case: Case) -> Counter[tuple[str, str]]:
+    return Counter(
+        (
+            ";".join(str(ref["type"]) for ref in one["refs"])
+            + ":"
+            + ";".join(str(ref["value"]) for ref in one["refs"]),
+            str(one["FileName"]),
+        )
+        for one in case.attachables()
+    )
+
+
+def test_a_file_that_vanished_after_planning_is_file_missing_and_the_rest_goes_on(
+    case: Case,
+) -> None:
+    settings = case.settings()
+    plan_only(settings)
+    case.sent_file().unlink()
+    summary = upload_and_report(settings, UploadRun(settings))
+    assert summary.outcomes["file_missing"] == 1
+    assert summary.outcomes["success"] == case.sample.outcome_counts["success"] - 1
+    assert summary.exit_status == 1
+
+
+def plan_only(settings: Settings) -> None:
+    for stage in (run_inventory, run_mapping, run_verify, run_plan):
+        stage(settings)
+
+
+def test_another_realm_in_the_same_log_dir_is_refused(case: Case) -> None:
+    case.run()
+    held = case.attachables()
+    with pytest.raises(SettingError, match="one LOG_DIR a company"):
+        case.run(qbo_realm_id="77")
+    assert case.attachables() == held
+
+
+def torn(segment: Path) -> None:
+    segment.write_bytes(segment.read_bytes()[:-20])
+
+
+def missing(segment: Path) -> None:
+    segment.unlink()
+
+
+def edited(segment: Path) -> None:
+    data = segment.read_bytes()
+    segment.write_bytes(data.replace(b'"written_at":"2', b'"written_at":"3', 1))
+
+
+def emptied(segment: Path) -> None:
+    segment.write_bytes(b"")
+
+
+@pytest.mark.parametrize("damage", [torn, missing, edited, emptied])
+def test_a_damaged_segment_stops_the_run_and_nothing_is_sent(case: Case, damage: Any) -> None:
+    settings = case.settings()
+    plan_only(settings)
+    leave_without_a_snapshot(settings)
+    segments = case.segments()
+    assert len(segments) > 2
+    held = case.attachables()
+    damage(segments[1])
+    with pytest.raises(RunLogDamagedError):
+        case.run()
+    assert case.attachables() == held
+
+
+def leave_without_a_snapshot(settings: Settings) -> None:
+    """Send everything and drop the closing snapshot, as a run killed at its very end would."""
+    upload_and_report(settings, UploadRun(settings))
+    max(Path(settings.log_dir, "runlog", REALM).glob("*.jsonl")).unlink()
+
+
+@pytest.mark.parametrize("damage", [torn, emptied])
+def test_a_damaged_last_segment_stops_the_run(case: Case, damage: Any) -> None:
+    case.run()
+    held = case.attachables()
+    damage(case.segments()[-1])
+    with pytest.raises(RunLogDamagedError):
+        case.run()
+    assert case.attachables() == held
+
+
+def environment(case: Case) -> dict[str, str]:
+    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    return {
+        **kept,
+        **case.sample.environment(base_url=case.fake.base_url, realm_id=REALM),
+        "QBO_REQUESTS_PER_MIN": "60000",
+        "QBO_SETTLE_S": "0",
+        "FILES_PER_REQUEST": "1",
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+    }
+
+
+def run_in_a_process(case: Case, folder: Path) -> subprocess.Popen[bytes]:
+    """The command as a person starts it, in a folder without `.env`."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "qbo_attach.cli", "run"],
+        env=environment(case),
+        cwd=folder,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+
+
+@pytest.mark.parametrize("committed", [1, 25, 70])
+def test_a_run_killed_in_flight_and_run_again_leaves_each_file_once(
+    tmp_path: Path, committed: int
+) -> None:
+    for case in opened(tmp_path, latency_ms=200):
+        process = run_in_a_process(case, tmp_path)
+        until = time.monotonic() + 30
+        while len(case.attachables()) < committed and time.monotonic() < until:
+            assert process.poll() is None, process.communicate()[1].decode()
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        at_the_kill = len(case.attachables())
+        assert committed <= at_the_kill < case.sample.outcome_counts["success"]
+
+        summary = case.run()
+        assert summary.stopped == ""
+        assert case.differences(adopted_too=True) == []
