@@ -297,6 +297,8 @@ def fake_qbo(  # noqa: PLR0913 - the contract's flags
     latency_ms: float = 0.0,
     limits: str = "off",
     token: str = "",
+    faults: str = "",
+    no_qbdt_mapping: Flag = False,
     verbose: Flag = False,
 ) -> int:
     """Serve a QuickBooks Online company for rehearsals.
@@ -312,6 +314,8 @@ def fake_qbo(  # noqa: PLR0913 - the contract's flags
         latency_ms: before each answer.
         limits: off, slack or exact.
         token: demand this bearer token.
+        faults: a JSON file of fault rules.
+        no_qbdt_mapping: a company without QbdtEntityIdMapping.
         verbose: a line a request.
     """
     from qbo_attach.core.errors import NotStartedError
@@ -329,11 +333,13 @@ def fake_qbo(  # noqa: PLR0913 - the contract's flags
             latency_ms=latency_ms,
             limits=limits,
             token=token,
+            faults=faults,
+            qbdt_mapping=not no_qbdt_mapping,
             verbose=verbose,
         )
+        serve(options)
     except ValueError as error:
         raise NotStartedError(str(error)) from error
-    serve(options)
     return 0
 
 

@@ -15,9 +15,10 @@ from typing import Any
 
 import pytest
 
-from qbo_attach.core.errors import RunLogDamagedError, SettingError
+from qbo_attach.core.errors import LeaseHeldError, RunLogDamagedError, SettingError
 from qbo_attach.core.tables import RUNLOG, VERIFICATION, RunLogRow, VerificationRow
 from qbo_attach.fake_qbo import FakeOptions, running
+from qbo_attach.fake_qbo.faults import Rule
 from qbo_attach.fake_qbo.server import RunningFake
 from qbo_attach.sample import Sample, compare, make_sample, read_expected
 from qbo_attach.settings import Settings, load_settings
@@ -158,6 +159,75 @@ def plan_only(settings: Settings) -> None:
         stage(settings)
 
 
+def test_a_refused_file_is_error_and_the_rest_goes_on_and_the_next_run_tries_it_again(
+    case: Case,
+) -> None:
+    refused = case.sent_file()
+    rule = Rule("item_fault", endpoint="upload", file_name=refused.name, times=1, code="6041")
+    case.fake.company.plan.add([rule])
+    summary = case.run(files_per_request=1)
+    assert summary.outcomes["error"] == 1
+    assert summary.outcomes["success"] == case.sample.outcome_counts["success"] - 1
+    assert (summary.stopped, summary.exit_status) == ("", 1)
+
+    again = case.run()
+    assert again.outcomes["success"] == 1
+    assert "error" not in again.outcomes
+
+
+def test_a_refused_file_is_left_alone_where_that_is_asked_for(case: Case) -> None:
+    rule = Rule("item_fault", endpoint="upload", file_name=case.sent_file().name, code="6041")
+    case.fake.company.plan.add([rule])
+    refused = case.run(files_per_request=1).outcomes["error"]
+    again = case.run(skip_refused=True)
+    assert again.requests_sent == 0
+    assert again.outcomes["error"] == refused
+
+
+def test_an_answer_that_got_lost_is_adopted_and_not_sent_again(case: Case) -> None:
+    case.fake.company.plan.add([Rule("cut_after", endpoint="upload", times=1)])
+    summary = case.run()
+    assert summary.outcomes["adopted"] > 0
+    assert case.differences(adopted_too=True) == []
+
+
+def test_a_request_that_never_arrived_is_sent_again_once(case: Case) -> None:
+    case.fake.company.plan.add([Rule("cut_before", endpoint="upload", times=1)])
+    summary = case.run()
+    assert not {"in_doubt", "not_sent", "error"} & set(summary.outcomes)
+    assert case.differences(adopted_too=True) == []
+
+
+def test_a_file_that_changed_after_it_was_sent_is_reported_and_never_sent_again(
+    case: Case,
+) -> None:
+    case.run()
+    held = case.attachables()
+    case.sent_file().write_bytes(b"something else altogether")
+    summary = case.run()
+    assert summary.outcomes["changed"] == 1
+    assert summary.requests_sent == 0
+    assert case.attachables() == held
+
+
+def test_a_renamed_file_is_skipped_and_not_sent_again(case: Case) -> None:
+    case.run()
+    file = case.sent_file()
+    file.rename(file.with_name("another name" + file.suffix))
+    for _ in range(2):
+        summary = case.run()
+        assert summary.requests_sent == 0
+        done = summary.outcomes["skipped_already_uploaded"]
+        assert done == case.sample.outcome_counts["success"]
+
+
+def test_two_runs_at_one_moment_share_no_realm(case: Case) -> None:
+    settings = case.settings()
+    plan_only(settings)
+    with UploadRun(settings), pytest.raises(LeaseHeldError, match=str(os.getpid())):
+        UploadRun(settings).__enter__()
+
+
 def test_another_realm_in_the_same_log_dir_is_refused(case: Case) -> None:
     case.run()
     held = case.attachables()
@@ -253,4 +323,6 @@ def test_a_run_killed_in_flight_and_run_again_leaves_each_file_once(
 
         summary = case.run()
         assert summary.stopped == ""
-        assert case.differences(adopted_too=True) == []
+        assert not {"in_doubt", "not_sent", "error"} & set(summary.outcomes)
+        assert case.run().requests_sent == 0
+        assert case.differences(second_run=True) == []
