@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Union
@@ -282,32 +283,55 @@ def decode_segment(data: bytes, url: str) -> tuple[SegmentHeader, list[Record]]:
     Raises:
         RunLogDamagedError: torn, altered, or of a newer format than this version reads.
     """
+    lines = data.split(b"\n")
+    header = decode_header(data, url)
     try:
-        lines = [json.loads(line) for line in data.decode("ascii").splitlines()]
-        close = lines[-1]
-        head = lines[0]
-        whole = (
-            data.endswith(b"\n")
-            and close == {"r": "close", "records": len(lines) - 2}
-            and head.pop("r") == "segment"
-        )
-    except (ValueError, IndexError, AttributeError, KeyError) as error:
-        raise RunLogDamagedError(url, "is torn or not a segment of a run log") from error
-    if not whole:
-        raise RunLogDamagedError(url, "is torn or not a segment of a run log")
-    if head.get("format", 0) > FORMAT:
-        raise RunLogDamagedError(url, "was written by a newer version of qbo-attach; use that one")
-    try:
-        header = _built(SegmentHeader, {**head, "holder": _built(Holder, head["holder"])})
-        return header, [_record(line) for line in lines[1:-1]]
-    except (TypeError, KeyError) as error:
+        close = json.loads(lines[-2])
+        if lines[-1] or close != {"r": "close", "records": len(lines) - 3}:
+            raise RunLogDamagedError(url, _TORN)
+        # One line at a time: a snapshot of many attachments is not held twice.
+        return header, [_record(json.loads(line)) for line in lines[1:-2]]
+    except (ValueError, IndexError) as error:
+        raise RunLogDamagedError(url, _TORN) from error
+    except (TypeError, KeyError, AttributeError) as error:
         raise RunLogDamagedError(url, f"holds a record that is not ours ({error})") from error
+
+
+_TORN = "is torn or not a segment of a run log"
+
+
+def decode_header(data: bytes, url: str) -> SegmentHeader:
+    """A segment's first line.
+
+    Raises:
+        RunLogDamagedError: it is none of ours, or of a newer format than this version reads.
+    """
+    try:
+        head = json.loads(data[: data.index(b"\n")])
+        if head.pop("r") != "segment":
+            raise RunLogDamagedError(url, _TORN)
+        if head.get("format", 0) > FORMAT:
+            newer = "was written by a newer version of qbo-attach; use that one"
+            raise RunLogDamagedError(url, newer)
+        header: SegmentHeader = _built(
+            SegmentHeader, {**head, "holder": _built(Holder, head["holder"])}
+        )
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise RunLogDamagedError(url, _TORN) from error
+    return header
+
+
+_REPEATED = ("qbo_entity_type", "outcome", "run_id", "store")
+"""Cells that many rows of a snapshot share."""
 
 
 def _record(line: dict[str, Any]) -> Record:
     cls = _KINDS[line.pop("r")]
     if cls is Intent:
         line["files"] = tuple(_built(GroupFile, f) for f in line["files"])
+    elif cls is Done:
+        for name in _REPEATED:
+            line[name] = sys.intern(line[name])
     elif cls is Recorded and line.get("file") is not None:
         line["file"] = _built(GroupFile, line["file"])
     record: Record = _built(cls, line)

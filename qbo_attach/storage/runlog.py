@@ -19,6 +19,7 @@ from qbo_attach.core.chain import (
     Holder,
     Record,
     SegmentHeader,
+    decode_header,
     decode_segment,
     encode_segment,
     segment_name,
@@ -145,11 +146,12 @@ async def _read(segments: Segments) -> Chain:
     if not numbers:
         return Chain(history, None, "", 0)
     last_data = await segments.read(segment_name(numbers[-1]))
-    last, _ = _Link(segments.url).follow(last_data, numbers[-1])
+    last = decode_header(last_data, f"{segments.url}/{segment_name(numbers[-1])}")
     first = last.seq if last.is_snapshot else max(last.snapshot_seq, 1)
     link = _Link(segments.url)
     for number in range(first, numbers[-1] + 1):
-        data = await segments.read(segment_name(number))
+        is_last = number == numbers[-1]
+        data = last_data if is_last else await segments.read(segment_name(number))
         header, records = link.follow(data, number)
         if number == first > 1 and not header.is_snapshot:
             raise RunLogDamagedError(f"{segments.url}/{segment_name(number)}", "is no snapshot")

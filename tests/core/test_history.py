@@ -163,6 +163,8 @@ def chain_of(steps: list[tuple[object, ...]]) -> list[Record]:
                 if not with_key or is_done:
                     key = f"key{number}" if with_key else ""
                     made = [Facts(f"new/{number}.pdf", 5, AT, "", "c" * 64, key)]
+            case _:
+                made = [STARTED]
         history.fold(made)
         records += made
     return records
@@ -208,6 +210,6 @@ def test_what_follows_a_snapshot_folds_as_if_there_had_been_none(
     before: list[tuple[object, ...]], after: list[tuple[object, ...]]
 ) -> None:
     first = chain_of(before)
-    rest = chain_of([*before, *[("nothing",)], *after])[len(first) :]
+    rest = chain_of([*before, *[("run",)], *after])[len(first) :]
     whole = History().fold([*first, *rest])
     same_state(whole, History().fold(History().fold(first).snapshot(0)).fold(rest))
