@@ -306,7 +306,7 @@ def run_in_a_process(case: Case, folder: Path) -> subprocess.Popen[bytes]:
     )
 
 
-@pytest.mark.parametrize("committed", [1, 25, 70])
+@pytest.mark.parametrize("committed", [1, 20, 45])
 def test_a_run_killed_in_flight_and_run_again_leaves_each_file_once(
     tmp_path: Path, committed: int
 ) -> None:
