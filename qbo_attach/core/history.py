@@ -42,9 +42,9 @@ class Doubt:
     partial: bool = False
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class History:
-    """The folded chain.
+    """The folded chain. It has no repr: asyncio makes one of a task's result, at any size.
 
     `done`: attachments in QBO by path. `done_by_key`: the same by idempotency key. `doubts`:
     groups in doubt by requestid. `refused`: last refusal by path. `facts`: digests by path of

@@ -14,6 +14,7 @@ from qbo_attach.core.chain import (
     Looked,
     Record,
     Recorded,
+    Refused,
     RunStarted,
     decode_segment,
     encode_segment,
@@ -213,3 +214,10 @@ def test_what_follows_a_snapshot_folds_as_if_there_had_been_none(
     rest = chain_of([*before, *[("run",)], *after])[len(first) :]
     whole = History().fold([*first, *rest])
     same_state(whole, History().fold(History().fold(first).snapshot(0)).fold(rest))
+
+
+def test_a_history_of_any_size_has_a_short_repr() -> None:
+    # asyncio.run formats a task's result: a million rows would be written out.
+    history = History()
+    history.refused = {str(n): Refused(str(n), "x" * 100, "run") for n in range(1_000)}
+    assert len(repr(history)) < 200
