@@ -123,6 +123,6 @@ class RunLogDamagedError(StoppedError):
         self.url = url
         self.problem = problem
         super().__init__(
-            f"{url}: {problem}. Nothing was sent. Restore this file from a backup or a version "
+            f"{url}: {problem}. Restore this file from a backup or a version "
             "of its bucket; a run log that was altered cannot prove what was sent."
         )

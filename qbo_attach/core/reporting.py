@@ -29,13 +29,13 @@ class Telling:
     """Turns the chain, segment by segment, into rows; knows afterwards what the latest run did.
 
     `history`: the folded chain. `latest`: the latest run's start. `ended`: the paths (hashed) that
-    had an outcome in it.
+    had an outcome in it, with that outcome.
     """
 
     def __init__(self) -> None:
         self.history = History()
         self.latest: RunStarted | None = None
-        self.ended: set[int] = set()
+        self.ended: dict[int, str] = {}
 
     def rows(self, records: Iterable[Record]) -> Iterator[RunLogRow]:
         """The outcomes among a segment's records, as rows, in chain order."""
@@ -44,7 +44,7 @@ class Telling:
                 self.latest = record
                 self.ended.clear()
             if isinstance(record, Recorded) and record.outcome != Outcome.NOT_SENT:
-                self.ended.add(hash(record.path))
+                self.ended[hash(record.path)] = record.outcome
                 yield self._row(record)
             self.history.apply(record)
 
@@ -58,13 +58,20 @@ class Telling:
         request_id = self.history.doubt_of_key.get(record.key)
         return None if request_id is None else self.history.doubts[request_id].open[record.key]
 
-    def latest_rows(self, plan: Iterable[PlanRow]) -> Iterator[RunLogRow]:
-        """Rows of the latest run's planned attachments that have no outcome in the chain."""
+    def latest_outcomes(self, plan: Iterable[PlanRow]) -> Iterator[tuple[str, RunLogRow | None]]:
+        """For each planned attachment of the latest run its outcome, and the row that tells it.
+
+        The row is None where the chain has told it already.
+        """
         if self.latest is None:
             return
         for row in plan:
-            if hash(row.file_path) not in self.ended:
-                yield self._planned(row, self.latest)
+            outcome = self.ended.get(hash(row.file_path))
+            if outcome is not None:
+                yield outcome, None
+            else:
+                told = self._planned(row, self.latest)
+                yield told.outcome, told
 
     def _planned(self, row: PlanRow, run: RunStarted) -> RunLogRow:
         outcome = OUTCOME_OF[row.action]

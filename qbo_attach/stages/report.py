@@ -21,7 +21,7 @@ from qbo_attach.stages.batches import plan_copy
 from qbo_attach.stages.inputs import log_store
 from qbo_attach.storage.artifacts import is_intact, read_table
 from qbo_attach.storage.runlog import read_segments
-from qbo_attach.storage.table_writer import open_table
+from qbo_attach.storage.table_writer import TableWriter, open_table
 
 
 def run_report(settings: Settings) -> StageResult:
@@ -40,40 +40,48 @@ def run_report(settings: Settings) -> StageResult:
     log = log_store(settings)
     told = Telling()
     counts: Counter[str] = Counter()
-    planned: set[int] = set()
     with (
         open_table(log, tables.RUNLOG, RunLogRow._fields) as whole,
         open_table(log, tables.ERRORS, RunLogRow._fields) as errors,
         open_table(log, tables.DUPS, RunLogRow._fields) as dups,
     ):
-        latest: list[RunLogRow] = []
-        for header, records in read_segments(log, settings.realm_id):
-            if header.is_snapshot:
-                continue
-            if any(isinstance(record, RunStarted) for record in records):
-                latest.clear()
-            for row in told.rows(records):
-                whole.add(row)
-                latest.append(row)
-        plan = list(_latest_plan(settings, told))
-        planned.update(hash(row.file_path) for row in plan)
-        for row in told.latest_rows(plan):
-            whole.add(row)
-            latest.append(row)
-        for row in latest:
-            if hash(row.file_path) in planned:
-                counts[row.outcome] += 1
+
+        def sort(row: RunLogRow) -> None:
             if row.outcome in ERROR_OUTCOMES:
                 errors.add(row)
             elif row.outcome in DUP_OUTCOMES:
                 dups.add(row)
-        check_conservation(counts, len(plan))
+
+        for row in _tell_chain(settings, told, whole):
+            sort(row)
+        for outcome, planned in told.latest_outcomes(_latest_plan(settings, told)):
+            counts[outcome] += 1
+            if planned is not None:
+                whole.add(planned)
+                sort(planned)
+        run = told.latest
+        check_conservation(counts, run.plan_rows if run is not None else 0)
     artifacts = (
         whole.artifact(log, tables.RUNLOG),
         errors.artifact(log, tables.ERRORS),
         dups.artifact(log, tables.DUPS),
     )
     return StageResult(artifacts, dict(counts))
+
+
+def _tell_chain(settings: Settings, told: Telling, whole: TableWriter) -> list[RunLogRow]:
+    """Write all outcomes of the chain; returns the latest run's errors and duplicates."""
+    latest: list[RunLogRow] = []
+    for header, records in read_segments(log_store(settings), settings.realm_id):
+        if header.is_snapshot:
+            continue
+        if any(isinstance(record, RunStarted) for record in records):
+            latest.clear()
+        for row in told.rows(records):
+            whole.add(row)
+            if row.outcome in ERROR_OUTCOMES or row.outcome in DUP_OUTCOMES:
+                latest.append(row)
+    return latest
 
 
 def _latest_plan(settings: Settings, told: Telling) -> Iterator[PlanRow]:
