@@ -292,6 +292,8 @@ class UploadRun:
                 str(stopped) if stopped is not None else "",
             )
             await session.company.aclose()
+            # Its folded log is large; what follows (the report) folds its own.
+            self._session = None
         remove_older_plans(self._log, self.settings.realm_id, self.run_id)
 
     def _outcomes(self) -> dict[str, int]:

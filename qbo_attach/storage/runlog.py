@@ -99,7 +99,7 @@ def read_chain(store: Store, realm_id: str) -> Chain:
 
 
 def read_segments(store: Store, realm_id: str) -> Iterator[tuple[SegmentHeader, list[Record]]]:
-    """All segments from the first, each proven to follow the one before.
+    """All segments from the first, each proven to follow the one before; snapshots without rows.
 
     Raises:
         RunLogDamagedError: a segment is missing, torn or altered.
@@ -115,7 +115,7 @@ def read_segments(store: Store, realm_id: str) -> Iterator[tuple[SegmentHeader, 
     with ThreadPoolExecutor(_READ_AHEAD) as pool:
         for start in range(0, len(numbers), _READ_AHEAD):
             for data in pool.map(read, numbers[start : start + _READ_AHEAD]):
-                yield link.follow(data)
+                yield link.follow(data, with_snapshot=False)
 
 
 class _Link:
@@ -126,11 +126,16 @@ class _Link:
         self.seq = 0
         self.sha256 = ""
 
-    def follow(self, data: bytes, seq: int | None = None) -> tuple[SegmentHeader, list[Record]]:
+    def follow(
+        self, data: bytes, seq: int | None = None, *, with_snapshot: bool = True
+    ) -> tuple[SegmentHeader, list[Record]]:
         """Take the next segment; with `seq`, the first one read may be any."""
         expected = seq or self.seq + 1
         url = f"{self._url}/{segment_name(expected)}"
-        header, records = decode_segment(data, url)
+        header = decode_header(data, url)
+        records: list[Record] = []
+        if with_snapshot or not header.is_snapshot:
+            header, records = decode_segment(data, url)
         if header.seq != expected:
             raise RunLogDamagedError(url, f"holds segment {header.seq}")
         if self.seq and header.prev_sha256 != self.sha256:
