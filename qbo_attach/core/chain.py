@@ -203,6 +203,7 @@ class Snapshot:
     folds_to: int
     store: str
     rows: int
+    files_dir: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,6 +59,7 @@ class History:
     refused: dict[str, Refused] = field(default_factory=dict)
     facts: dict[str, Facts] = field(default_factory=dict)
     store: str = ""
+    files_dir: str = ""
     run_id: str = ""
     last_run: RunStarted | None = None
     last_end: RunEnded | None = None
@@ -84,10 +85,11 @@ class History:
             case RunStarted():
                 self.last_run, self.last_end = record, None
                 self.store, self.run_id = record.store, record.run_id
+                self.files_dir = record.files_dir
             case RunEnded():
                 self.last_end = record
             case Snapshot():
-                self.store = record.store
+                self.store, self.files_dir = record.store, record.files_dir
             case Done():
                 self._keep(record)
             case Refused():
@@ -188,7 +190,7 @@ class History:
 
     def snapshot(self, folds_to: int) -> Iterator[Record]:
         """The records that fold to this very state, rows in path order."""
-        yield Snapshot(folds_to, self.store, len(self.done_by_key))
+        yield Snapshot(folds_to, self.store, len(self.done_by_key), self.files_dir)
         yield from sorted(self.done_by_key.values(), key=lambda done: done.path)
         yield from sorted(self.refused.values(), key=lambda refused: refused.path)
         yield from sorted(self.facts.values(), key=lambda facts: facts.path)

@@ -239,9 +239,9 @@ class UploadRun:
             ),
             new_id=lambda: uuid.uuid4().hex,
         )
-        last = runlog.history.last_run
-        if last is not None and last.files_dir != settings.files_dir:
-            self.notes.append(f"FILES_DIR was {last.files_dir} in the last run; compare the plan.")
+        before = runlog.history.files_dir
+        if before and before != settings.files_dir:
+            self.notes.append(f"FILES_DIR was {before} in the last run; compare the plan.")
         started = RunStarted(
             run_id=self.run_id,
             at=utc_text(clock.utcnow()),

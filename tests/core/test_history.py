@@ -221,3 +221,9 @@ def test_a_history_of_any_size_has_a_short_repr() -> None:
     history = History()
     history.refused = {str(n): Refused(str(n), "x" * 100, "run") for n in range(1_000)}
     assert len(repr(history)) < 200
+
+
+def test_the_last_runs_files_dir_is_known_after_a_snapshot() -> None:
+    started = RunStarted("run", "2026-01-01T00:00:00Z", "1", "other", "", "/old", "disk", "0")
+    folded = History().fold(History().fold([started]).snapshot(1))
+    assert folded.files_dir == "/old"
