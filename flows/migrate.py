@@ -31,7 +31,7 @@ from qbo_attach.core.tables import RunLogRow, VerificationRow
 from qbo_attach.settings import Settings, as_written, load_settings, require_absolute
 from qbo_attach.stages.inputs import log_store
 from qbo_attach.stages.upload import UploadRun
-from qbo_attach.stages.whole import BATCHES_AT_ONCE, refuse_unready
+from qbo_attach.stages.whole import BATCHES_AT_ONCE
 from qbo_attach.storage.artifacts import read_table
 
 _ROWS_SHOWN = 500
@@ -90,7 +90,6 @@ def migrate(
         if runtime.deployment.id:
             _require_deployable(given)
         settings = load_settings(given)
-        refuse_unready(settings)
         with results_at(f"{settings.log_dir}/prefect-results"):
             return _stages(settings, dry_run=dry_run, refresh=refresh)
     except LeaseHeldError as error:

@@ -152,10 +152,9 @@ def upload(*, json: Json = False, accept_coverage: Flag = False) -> int:
         accept_coverage: upload although the coverage is below MIN_COVERAGE.
     """
     from qbo_attach.stages.upload import UploadRun
-    from qbo_attach.stages.whole import refuse_unready, upload_and_report
+    from qbo_attach.stages.whole import upload_and_report
 
     settings = _settings(accept_coverage=accept_coverage)
-    refuse_unready(settings)
     run = UploadRun(settings)
     _stop_on_signals(run.stop)
     return _end(upload_and_report(settings, run), as_json=json)

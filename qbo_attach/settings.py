@@ -105,7 +105,12 @@ class Settings(BaseSettings):
         10, description="files in one upload request; auto climbs as answers allow"
     )
     existing: Literal["check", "off"] = Field(
-        "off", description="check: read what QBO already has before sending"
+        "check", description="check: read what QBO already has before sending; off: do not"
+    )
+    vanished: Literal["stop", "keep", "send"] = Field(
+        "stop",
+        description="attachments that are done and gone from QBO: stop if they are over 1 %, keep "
+        "them as done, or send them again",
     )
     skip_refused: bool = Field(
         default=False, description="leave alone what QBO refused in an earlier run"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator
 from unicodedata import normalize
 
@@ -44,3 +45,20 @@ def digest_names(file_name: str, sha256: str) -> Iterator[str]:
     while True:
         yield digest_name(file_name, f"{sha256}-{number}", len(sha256) + 1 + len(str(number)))
         number += 1
+
+
+_MARK = re.compile(r" \(([0-9a-f]{8,}(?:-[0-9]+)?)\)(?:\.[^.]*)?\Z")
+
+
+def digest_in_name(name: str, file_name: str) -> str:
+    """What a digest name shows of the digest, 8 hex digits or more; "" if `name` is none.
+
+    Args:
+        name: as it is at QBO.
+        file_name: the name that it may be the digest name of.
+    """
+    found = _MARK.search(folded(name))
+    if found is None:
+        return ""
+    mark = found[1]
+    return mark if folded(digest_name(file_name, mark, len(mark))) == folded(name) else ""

@@ -11,6 +11,7 @@ Decisions, first that applies:
 | in doubt                                                             | look              |
 | refused before, and refused ones are to be left                      | refused           |
 | equal to a done one of its entity whose path is gone                 | skip (renamed)    |
+| QBO has it, and no run made that (core/existing)                     | existing          |
 | alone under its name in its entity                                   | send              |
 | equal content is done, in doubt or sent under this name              | duplicate_content |
 | its name is held by, or shared with, differing content               | send, digest name |
@@ -19,7 +20,8 @@ Decisions, first that applies:
 
 Two passes over the verified rows: `survey` finds the names that several attachments share;
 `decide` gives one row each, in the order of the verified rows. In between the caller reads the
-digests that `wants_digest` asks for: nothing else has to be read.
+digests that `wants_digest` asks for, and downloads the attachables that `to_download` names:
+nothing else has to be read.
 """
 
 from __future__ import annotations
@@ -27,16 +29,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from qbo_attach.core.chain import Done, Facts, GroupFile
+from qbo_attach.core.chain import Done, Facts, GroupFile, Recorded, entity_refs
+from qbo_attach.core.existing import Existing, Held
 from qbo_attach.core.file_types import FileTypes
 from qbo_attach.core.history import History
 from qbo_attach.core.model import Action, Outcome, Status
-from qbo_attach.core.naming import digest_names, folded, idempotency_key
+from qbo_attach.core.naming import folded, idempotency_key
+from qbo_attach.core.sitting import CHANGED, MISSING, Decision, Sitting, Survey
 from qbo_attach.core.tables import PlanRow, VerificationRow
 
-MISSING = "missing"
-CHANGED = "changed"
-"""What a digest may be instead: the file is gone, or is not what was listed."""
+__all__ = ["CHANGED", "MISSING", "OUTCOME_OF", "Decision", "Planner", "Survey"]
 
 OUTCOME_OF: dict[str, Outcome] = {
     Action.SKIP: Outcome.SKIPPED_ALREADY_UPLOADED,
@@ -53,36 +55,13 @@ OUTCOME_OF: dict[str, Outcome] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
-    """What is to be done with one attachment, and under which name it goes or went."""
-
-    action: Action
-    reason: str
-    sent_file_name: str = ""
-    key: str = ""
-    sha256: str = ""
-
-
-@dataclass(slots=True)
-class Survey:
-    """What one pass over all verified rows shows.
-
-    `shared`: natural keys that several attachments have. `gone`: done attachments whose path is
-    not among the rows, by entity and size. `members`: the attachments of each shared key, in
-    order. `names`: hashes of all natural keys.
-    """
-
-    shared: dict[str, list[VerificationRow]] = field(default_factory=dict)
-    gone: dict[tuple[str, str, int], list[Done]] = field(default_factory=dict)
-    names: set[int] = field(default_factory=set)
-
-
-@dataclass(frozen=True, slots=True)
 class Planner:
     """Decides; holds what all decisions share.
 
     `store` names the store that FILES_DIR lies in: etags compare only within one store.
-    `skip_refused` leaves attachments alone that QBO refused before.
+    `skip_refused` leaves attachments alone that QBO refused before. `existing`: what QBO holds, or
+    None where it was not asked. `gone`: attachments that were done and are to be sent again since
+    QBO has them no more, by path the id that they had; `history` has them as deleted.
     """
 
     realm_id: str
@@ -90,6 +69,25 @@ class Planner:
     file_types: FileTypes
     store: str
     skip_refused: bool = False
+    existing: Existing | None = None
+    gone: Mapping[str, str] = field(default_factory=dict)
+
+    def new_entities(self, rows: Iterable[VerificationRow]) -> dict[str, set[str]]:
+        """The entities of what may have to be sent: by type their ids."""
+        entities: dict[str, set[str]] = {}
+        for row in rows:
+            if row.status == Status.OK and self._is_new(row):
+                for ref in entity_refs(row.qbo_entity_type, row.qbo_entity_id):
+                    entities.setdefault(ref.type, set()).add(ref.id)
+        return entities
+
+    def _is_new(self, row: VerificationRow) -> bool:
+        history, path = self.history, row.file_path
+        return not (
+            path in history.done
+            or path in history.doubt_of_path
+            or (self.skip_refused and path in history.refused)
+        )
 
     def survey(self, rows: Callable[[], Iterable[VerificationRow]]) -> Survey:
         """Find shared names and vanished paths. Reads the rows twice, holds few of them."""
@@ -141,7 +139,41 @@ class Planner:
             return False
         place = (row.qbo_entity_type, row.qbo_entity_id, int(row.size_bytes))
         key = self.natural_key(row)
-        return place in survey.gone or key in survey.shared or self.history.holds(key)
+        return (
+            place in survey.gone
+            or key in survey.shared
+            or self.history.holds(key)
+            or self._is_unclear(row)
+        )
+
+    def _is_unclear(self, row: VerificationRow) -> bool:
+        """Whether its digest tells if QBO has it, or which name is left for it."""
+        if not self.existing:
+            return False
+        name = self.sent_name(row)
+        names = (row.file_name, name)
+        found = self._candidates(row, names)
+        if len(found) == 1 and not self.existing.shows_digest(found[0], names):
+            return False
+        return bool(found) or self.name_exists(row, name)
+
+    def _candidates(self, row: VerificationRow, names: tuple[str, str]) -> list[Held]:
+        assert self.existing is not None  # noqa: S101 - for the type
+        return self.existing.candidates(
+            row.qbo_entity_type, row.qbo_entity_id, names, int(row.size_bytes)
+        )
+
+    def may_exist(self, row: VerificationRow, name: str) -> bool:
+        """Whether QBO holds something of this name, or that may be this attachment."""
+        return bool(self.existing) and (
+            self.name_exists(row, name) or bool(self._candidates(row, (row.file_name, name)))
+        )
+
+    def name_exists(self, row: VerificationRow, name: str) -> bool:
+        """Whether QBO shows an attachable of this name at the attachment's entities."""
+        return self.existing is not None and self.existing.holds(
+            row.qbo_entity_type, row.qbo_entity_id, name
+        )
 
     def decide(
         self,
@@ -156,10 +188,20 @@ class Planner:
             survey: what `survey` found.
             digests: by path, of the rows that `wants_digest` named: a sha256, MISSING or CHANGED.
         """
-        sitting = _Sitting(self, survey, digests)
+        sitting = Sitting(self, survey, digests)
         for row in rows:
             if row.status == Status.OK:
                 yield self._plan_row(row, sitting.decide(row))
+
+    def to_download(
+        self, rows: Iterable[VerificationRow], survey: Survey, digests: Mapping[str, str]
+    ) -> list[str]:
+        """Ids of the attachables whose bytes must be known to `existing` before `decide`."""
+        sitting = Sitting(self, survey, digests)
+        for row in rows:
+            if row.status == Status.OK:
+                sitting.decide(row)
+        return sitting.to_download
 
     def _plan_row(self, row: VerificationRow, decision: Decision) -> PlanRow:
         return PlanRow(
@@ -180,6 +222,8 @@ class Planner:
             row.modified_at,
             row.etag,
             decision.sha256,
+            decision.attachable_id,
+            self.gone.get(row.file_path, ""),
         )
 
     def sent_name(self, row: VerificationRow) -> str:
@@ -226,177 +270,6 @@ class Planner:
         return ""
 
 
-class _Sitting:
-    """One pass of decisions; remembers which names and renames it has given away."""
-
-    def __init__(self, planner: Planner, survey: Survey, digests: Mapping[str, str]) -> None:
-        self._planner = planner
-        self._history = planner.history
-        self._survey = survey
-        self._digests = digests
-        self._resolved: dict[str, Decision] = {}
-        self._taken: dict[str, str] = {}
-        self._renamed: set[str] = set()
-
-    def decide(self, row: VerificationRow) -> Decision:
-        """The table in this module's docstring."""
-        if row.file_path in self._resolved:
-            return self._resolved.pop(row.file_path)
-        if self._survey.shared:
-            key = self._planner.natural_key(row)
-            members = self._survey.shared.get(key)
-            if members is not None:
-                self._resolve(key, members)
-                return self._resolved.pop(row.file_path)
-        return self._settled(row) or self._alone(row)
-
-    def digest(self, row: VerificationRow) -> str:
-        """The row's digest, as read for this plan or known before; "" where nothing needed it."""
-        done = self._history.done.get(row.file_path)
-        read = self._digests.get(row.file_path) or self._planner.known_digest(row)
-        return read or (done.sha256 if done is not None else "")
-
-    def _settled(self, row: VerificationRow) -> Decision | None:
-        """Decisions that concern this attachment alone."""
-        done = self._history.done.get(row.file_path)
-        if done is not None:
-            return self._again(row, done)
-        file = self._history.doubtful_file(row.file_path)
-        if file is not None:
-            reason = "sent before, the answer is not known"
-            return Decision(Action.LOOK, reason, file.sent_file_name, file.key, file.sha256)
-        refused = self._history.refused.get(row.file_path)
-        if refused is not None and self._planner.skip_refused:
-            return Decision(Action.REFUSED, f"refused before: {refused.error}")
-        digest = self.digest(row)
-        if digest == MISSING:
-            return Decision(Action.FILE_MISSING, "the file is gone since the inventory")
-        if digest == CHANGED:
-            return Decision(Action.SOURCE_CHANGED, "the file changed since the inventory")
-        return self._rename(row, digest)
-
-    def _again(self, row: VerificationRow, done: Done) -> Decision:
-        planner = self._planner
-        name, key = done.sent_file_name, done.key
-        if not planner.entity_is(done, row):
-            was = f"{done.qbo_entity_type}:{done.qbo_entity_id}"
-            return Decision(Action.CHANGED, f"entity_changed: it was sent to {was}", name, key)
-        if planner.facts_equal(done, row):
-            return Decision(Action.SKIP, "done", name, key, done.sha256)
-        if done.size_bytes == int(row.size_bytes):
-            digest = self.digest(row)
-            if digest == MISSING:
-                return Decision(Action.FILE_MISSING, "the file is gone since the inventory")
-            if digest == done.sha256:
-                return Decision(
-                    Action.SKIP, "done; same content at another time", name, key, digest
-                )
-        return Decision(Action.CHANGED, "content_changed since it was sent", name, key)
-
-    def _rename(self, row: VerificationRow, digest: str) -> Decision | None:
-        if not digest:
-            return None
-        place = (row.qbo_entity_type, row.qbo_entity_id, int(row.size_bytes))
-        for done in self._survey.gone.get(place, ()):
-            if done.sha256 == digest and done.key not in self._renamed:
-                self._renamed.add(done.key)
-                return Decision(
-                    Action.SKIP, f"renamed from {done.path}", done.sent_file_name, done.key, digest
-                )
-        return None
-
-    def _alone(self, row: VerificationRow) -> Decision:
-        """Decide on an attachment that shares its name with no other one that is here."""
-        name = self._planner.sent_name(row)
-        key = self._planner.key(row, name)
-        if not self._history.holds(key) and key not in self._taken:
-            return Decision(Action.SEND, "", name, key)
-        self._resolve(key, [row])
-        return self._resolved.pop(row.file_path)
-
-    def _resolve(self, natural_key: str, members: list[VerificationRow]) -> None:
-        """Decide all members of a shared name at once, in their order."""
-        unsent: list[VerificationRow] = []
-        contents: set[str] = set()
-        for member in members:
-            settled = self._settled(member)
-            digest = self.digest(member)
-            if settled is None:
-                unsent.append(member)
-            else:
-                self._resolved[member.file_path] = settled
-            if digest not in (MISSING, CHANGED):
-                contents.add(digest or member.file_path)
-        natural = (
-            len(contents) == 1
-            and not self._history.holds(natural_key)
-            and natural_key not in self._taken
-        )
-        sent = self._held(natural_key, members)
-        doubted = self._doubted(natural_key)
-        for member in unsent:
-            digest = self.digest(member)
-            if digest in sent:
-                decision = _duplicate(sent[digest], digest)
-            elif doubted is not None and doubted.size_bytes == int(member.size_bytes):
-                # It may be the very same content, moved: its look decides first.
-                decision = Decision(Action.LOOK, f"{doubted.path}, of the same name, is in doubt")
-            else:
-                decision = self._give_name(member, digest, natural=natural)
-                if decision.action is Action.SEND:
-                    sent[digest] = member.file_path
-            self._resolved[member.file_path] = decision
-
-    def _held(self, natural_key: str, members: list[VerificationRow]) -> dict[str, str]:
-        """Digests that are at QBO, or on their way, under these names; and by which path."""
-        held: dict[str, str] = {}
-        for member in members:
-            done = self._history.done.get(member.file_path)
-            if done is not None and done.sha256:
-                held.setdefault(done.sha256, done.path)
-            doubt = self._history.doubtful_file(member.file_path)
-            if doubt is not None and doubt.sha256:
-                held.setdefault(doubt.sha256, doubt.path)
-        holder = self._history.done_by_key.get(natural_key)
-        if holder is not None and holder.sha256:
-            held.setdefault(holder.sha256, holder.path)
-        return held
-
-    def _doubted(self, natural_key: str) -> GroupFile | None:
-        request_id = self._history.doubt_of_key.get(natural_key)
-        return None if request_id is None else self._history.doubts[request_id].open[natural_key]
-
-    def _give_name(self, row: VerificationRow, digest: str, *, natural: bool) -> Decision:
-        planner = self._planner
-        plain = planner.sent_name(row)
-        if natural:
-            key = planner.key(row, plain)
-            self._taken[key] = digest
-            return Decision(Action.SEND, "", plain, key, digest)
-        for name in digest_names(plain, digest):
-            key = planner.key(row, name)
-            holder = self._history.done_by_key.get(key)
-            if holder is not None and holder.sha256 == digest:
-                return _duplicate(holder.path, digest)
-            if not self._is_free(row, name, key):
-                continue
-            self._taken[key] = digest
-            return Decision(
-                Action.SEND, "another attachment of this entity has its name", name, key, digest
-            )
-        raise AssertionError("digest names have no end")  # pragma: no cover
-
-    def _is_free(self, row: VerificationRow, name: str, key: str) -> bool:
-        place = (row.qbo_entity_type, row.qbo_entity_id, folded(name))
-        return not (
-            self._history.holds(key) or key in self._taken or hash(place) in self._survey.names
-        )
-
-
-def _duplicate(path: str, digest: str) -> Decision:
-    return Decision(Action.DUPLICATE_CONTENT, f"same content as {path}", sha256=digest)
-
-
 def group_file(row: PlanRow) -> GroupFile:
     """A planned attachment as its intent or its outcome has it in the run log."""
     return GroupFile(
@@ -415,6 +288,35 @@ def group_file(row: PlanRow) -> GroupFile:
         client=row.client,
         file_name=row.file_name,
         sha256=row.sha256,
+    )
+
+
+KNOWN_ACTIONS = frozenset({Action.FILE_MISSING, Action.SOURCE_CHANGED, Action.EXISTING})
+"""What became of these is known when the run starts, and the run log learns it."""
+
+
+def known_outcomes(row: PlanRow, history: History, at: str) -> Iterator[Recorded]:
+    """The outcome of a planned attachment that needs no request; nothing for any other.
+
+    A plan is a proposal: what the run log has as done or in doubt by now stays so.
+    """
+    if row.action not in KNOWN_ACTIONS:
+        return
+    path = row.file_path
+    if row.action == Action.EXISTING and (
+        path in history.done or path in history.doubt_of_path or history.holds(row.idempotency_key)
+    ):
+        return
+    file = group_file(row)
+    yield Recorded(
+        at=at,
+        outcome=OUTCOME_OF[row.action].value,
+        key=file.key,
+        path=path,
+        attachable_id=row.qbo_attachable_id,
+        sha256=row.sha256,
+        error=row.reason,
+        file=file,
     )
 
 

@@ -44,7 +44,8 @@ class Telling:
                 self.latest = record
                 self.ended.clear()
             if isinstance(record, Recorded) and record.outcome != Outcome.NOT_SENT:
-                self.ended[hash(record.path)] = record.outcome
+                if record.outcome != Outcome.DELETED:
+                    self.ended[hash(record.path)] = record.outcome
                 yield self._row(record)
             self.history.apply(record)
 

@@ -74,7 +74,11 @@ class SkipRow(NamedTuple):
 
 
 class PlanRow(NamedTuple):
-    """upload_plan.csv: one row an `ok` attachment, with what the next upload would do."""
+    """upload_plan.csv: one row an `ok` attachment, with what the next upload would do.
+
+    `qbo_attachable_id`: of an `existing` row, the attachable that QBO has. `gone_attachable_id`: of
+    a row that was done and is to be sent again, the one that QBO has no more.
+    """
 
     legacy_txnid_norm: str
     legacy_entity_type: str
@@ -93,6 +97,8 @@ class PlanRow(NamedTuple):
     modified_at: str = ""
     etag: str = ""
     sha256: str = ""
+    qbo_attachable_id: str = ""
+    gone_attachable_id: str = ""
 
 
 class RunLogRow(NamedTuple):

@@ -58,6 +58,32 @@ class Company(Protocol):
         """Close all connections."""
 
 
+class Holdings(Protocol):
+    """What a company holds; see `qbo.client.QboClient`. All of it reads."""
+
+    @property
+    def clock_offset_s(self) -> float:
+        """QBO's clock minus ours."""
+
+    async def attachable_count(self) -> int:
+        """How many attachables there are."""
+
+    def all_attachables(self) -> AsyncIterator[Attachable]:
+        """Every attachable, in pages of 1,000."""
+
+    async def attachables_of(self, entity_type: str, ids: Sequence[str]) -> list[Attachable]:
+        """What hangs on one of these entities: 40 ids a query."""
+
+    async def attachables_since(self, created_at: str) -> list[Attachable]:
+        """What was created at that time or later."""
+
+    async def read_attachable(self, attachable_id: str) -> Attachable | None:
+        """One attachable; None if it is gone."""
+
+    def download(self, attachable_id: str) -> AsyncIterator[bytes]:
+        """An attachable's bytes."""
+
+
 class SourceState(Enum):
     """What a source is, seen against the intent that named it."""
 

@@ -11,13 +11,13 @@ from typing import Any
 
 import httpx
 
-from qbo_attach.core.model import Attachable
+from qbo_attach.core.model import Attachable, Fault
 from qbo_attach.core.ports import Clock
 from qbo_attach.qbo import qbdt, wire
 from qbo_attach.qbo.body import Body, BodySource
 from qbo_attach.qbo.envelopes import attachable_from_json, get, text_of
 from qbo_attach.qbo.exchange import Exchange
-from qbo_attach.qbo.faults import RefusedError
+from qbo_attach.qbo.faults import UNREADABLE, InDoubtError, RefusedError
 from qbo_attach.qbo.multipart import MAX_REQUEST_BYTES, MarkerField, UploadPart, lay_out
 from qbo_attach.qbo.pacing import Pacer
 from qbo_attach.qbo.realm import Realm, TokenSource
@@ -161,6 +161,22 @@ class QboClient:
         """Every attachable of the company, in pages of 1,000."""
         async for attachable in self._attachables(""):
             yield attachable
+
+    async def attachables_since(self, created_at: str) -> list[Attachable]:
+        """The attachables created at that time or later; the time as QBO writes it."""
+        where = f"MetaData.CreateTime >= {wire.quoted(created_at)}"
+        return [attachable async for attachable in self._attachables(where)]
+
+    async def attachable_count(self) -> int:
+        """How many attachables the company has.
+
+        Raises:
+            QboError: QBO refused, every try failed, or the answer has no count.
+        """
+        page = await self._page("SELECT count(*) FROM Attachable", "")
+        if page.total is None:
+            raise InDoubtError(Fault(UNREADABLE, "QBO did not say how many attachables it has"))
+        return page.total
 
     async def read_attachable(self, attachable_id: str) -> Attachable | None:
         """One attachable as it is now; None if QBO has none of that id."""

@@ -84,13 +84,27 @@ def claim_log_dir(settings: Settings, log: Store) -> None:
         StorageError: LOG_DIR cannot keep a run log.
     """
     log.probe_create_once("runlog")
-    company = {"environment": environment_name(settings), "realm_id": settings.realm_id}
-    text = json.dumps(company, sort_keys=True) + "\n"
-    if log.create_once(COMPANY_FILE, text.encode()):
-        return
+    text = json.dumps(_company(settings), sort_keys=True) + "\n"
+    if not log.create_once(COMPANY_FILE, text.encode()):
+        check_log_dir(settings, log)
+
+
+def _company(settings: Settings) -> dict[str, str]:
+    return {"environment": environment_name(settings), "realm_id": settings.realm_id}
+
+
+def check_log_dir(settings: Settings, log: Store) -> None:
+    """See that LOG_DIR is not another company's.
+
+    Raises:
+        SettingError: it is.
+    """
+    company = _company(settings)
     try:
         there = json.loads(log.read_bytes(COMPANY_FILE))
         same = there == company
+    except FileNotFoundError:
+        return
     except ValueError as error:
         raise NotStartedError(f"{log.child_url(COMPANY_FILE)} is damaged: {error}") from error
     if not same:

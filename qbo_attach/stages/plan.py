@@ -11,6 +11,8 @@ from qbo_attach.core.model import StageResult, Status
 from qbo_attach.core.planning import Planner
 from qbo_attach.core.tables import PlanRow, VerificationRow
 from qbo_attach.settings import Settings
+from qbo_attach.stages.connection import check_log_dir
+from qbo_attach.stages.existing import Checked, check_existing, learn_unclear, note_check
 from qbo_attach.stages.inputs import load_file_types, log_store
 from qbo_attach.stages.sources import read_digests, store_name
 from qbo_attach.storage.artifacts import read_table, write_table
@@ -22,15 +24,18 @@ def run_plan(settings: Settings) -> StageResult:
     """Decide for each `ok` attachment what the next upload would do with it.
 
     Reads the verification log and the run log; of the files only those whose digest decides.
+    Where something may have to be sent, and EXISTING=check, it reads what QBO holds already.
 
     Returns:
         The plan as artifact; counts by action, and `bytes_to_send`.
 
     Raises:
-        NotStartedError: no verification log, or nothing in it.
+        NotStartedError: no verification log; or QBO cannot be read, or has lost so much of what
+            was sent that a person must say why.
         RunLogDamagedError: the run log is not whole.
     """
     log = log_store(settings)
+    check_log_dir(settings, log)
     files = Store(settings.files_dir, settings.storage_options)
     planner = Planner(
         realm_id=settings.realm_id,
@@ -39,13 +44,20 @@ def run_plan(settings: Settings) -> StageResult:
         store=store_name(settings.files_dir),
         skip_refused=settings.skip_refused,
     )
+    checked = Checked(planner)
 
     def verified() -> Iterator[VerificationRow]:
         return read_table(log, tables.VERIFICATION, VerificationRow)
 
     ok = sum(row.status == Status.OK for row in verified())
+    if settings.existing == "check":
+        checked = check_existing(settings, planner, verified)
+        planner = checked.planner
     survey = planner.survey(verified)
     digests = read_digests(files, (r for r in verified() if planner.wants_digest(r, survey)))
+    if planner.existing:
+        unclear = planner.to_download(verified(), survey, digests)
+        learn_unclear(settings, planner.existing, unclear)
     counts: Counter[str] = Counter(bytes_to_send=0)
 
     def counted() -> Iterator[PlanRow]:
@@ -61,4 +73,6 @@ def run_plan(settings: Settings) -> StageResult:
             f"{artifact.url} has {artifact.rows} rows where {ok} attachments are ok: the "
             "verification log changed while it was read; run again"
         )
-    return StageResult((artifact,), dict(counts))
+    if checked.asked_at:
+        note_check(log, artifact.sha256, checked.asked_at)
+    return StageResult((artifact,), dict(counts), checked.notes)

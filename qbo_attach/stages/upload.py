@@ -19,13 +19,21 @@ from typing import Any, TypeVar
 
 from qbo_attach import __version__
 from qbo_attach.core import tables
-from qbo_attach.core.chain import Record, Recorded, RunStarted
+from qbo_attach.core.chain import Record, RunStarted
 from qbo_attach.core.errors import NotStartedError, QboAttachError, StoppedError
+from qbo_attach.core.history import History
 from qbo_attach.core.model import Action, Artifact, Outcome, Status
-from qbo_attach.core.planning import OUTCOME_OF, group_file, new_facts
+from qbo_attach.core.planning import (
+    KNOWN_ACTIONS,
+    OUTCOME_OF,
+    group_file,
+    known_outcomes,
+    new_facts,
+)
 from qbo_attach.core.tables import PlanRow, VerificationRow
 from qbo_attach.core.verification import check_gate
 from qbo_attach.engine.session import SessionOptions, UploadSession
+from qbo_attach.qbo.client import QboClient
 from qbo_attach.qbo.faults import QboError
 from qbo_attach.qbo.pacing import SystemClock
 from qbo_attach.settings import Settings
@@ -42,12 +50,16 @@ from qbo_attach.stages.connection import (
     make_client,
     make_pacer,
 )
+from qbo_attach.stages.existing import asked_for, deleted, refuse_if_changed
 from qbo_attach.stages.inputs import log_store
 from qbo_attach.stages.sources import StoredSources, store_name
 from qbo_attach.storage.artifacts import read_table
 from qbo_attach.storage.files import Store
 from qbo_attach.storage.holder import this_holder
 from qbo_attach.storage.runlog import RunLog, StoredSegments, utc_text
+
+_ROWS_A_SEGMENT = 5_000
+"""Planned rows whose outcomes go into one segment, where they need no request."""
 
 T = TypeVar("T")
 
@@ -121,6 +133,7 @@ class UploadRun:
         self._thread = threading.Thread(target=self._serve, name="upload-session", daemon=True)
         self._session: UploadSession | None = None
         self._to_send = 0
+        self._known = 0
 
     def _serve(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -220,6 +233,7 @@ class UploadRun:
         if self.batches or runlog.history.doubts:
             try:
                 company = await client.company_name()
+                await self._look_again(client, runlog.history, plan)
             except QboError as error:
                 raise NotStartedError(f"nothing was sent: {error}") from error
         per_request = settings.files_per_request
@@ -254,10 +268,28 @@ class UploadRun:
             plan_sha256=plan.sha256,
             plan_rows=plan.rows,
         )
-        await self._session.start([started, *(r for r in records if not isinstance(r, Recorded))])
-        for record in records:
-            if isinstance(record, Recorded):
-                self._session.record(record)
+        await self._session.start([started, *records])
+        if self._known:
+            await self._record_known(clock)
+
+    async def _record_known(self, clock: SystemClock) -> None:
+        """Planned outcomes that need no request: gone, altered, or in QBO already."""
+        session = self._opened
+        for number, row in enumerate(read_table(self._log, self._plan_name, PlanRow), 1):
+            for record in known_outcomes(row, session.log.history, utc_text(clock.utcnow())):
+                session.record(record)
+            if number % _ROWS_A_SEGMENT == 0:
+                await session.writer.flush()
+
+    async def _look_again(self, client: QboClient, history: History, plan: Artifact) -> None:
+        """EXISTING=check: what the plan knew of QBO must still be so."""
+        if self.settings.existing == "check" and self.batches:
+            await refuse_if_changed(
+                client,
+                history,
+                asked_for(self._log, plan.sha256),
+                lambda: read_table(self._log, self._plan_name, PlanRow),
+            )
 
     def _keep_plan(self, runlog: RunLog, clock: SystemClock) -> tuple[Artifact, list[Record]]:
         """Copy the plan beside the run log; returns what the log has to learn from it."""
@@ -268,8 +300,10 @@ class UploadRun:
                 facts = new_facts(row, runlog.history)
                 if facts is not None:
                     records.append(facts)
-                if row.action in (Action.FILE_MISSING, Action.SOURCE_CHANGED):
-                    records.append(_unsendable(row, utc_text(clock.utcnow())))
+                done = runlog.history.done.get(row.file_path)
+                if row.gone_attachable_id and done and done.attachable_id == row.gone_attachable_id:
+                    records.append(deleted(done, utc_text(clock.utcnow())))
+                self._known += row.action in KNOWN_ACTIONS
                 self._to_send += row.action == Action.SEND
                 yield row
 
@@ -313,15 +347,3 @@ def outcome_now(row: PlanRow, session: UploadSession) -> str:
     if row.file_path in session.log.history.doubt_of_path:
         return Outcome.IN_DOUBT.value
     return OUTCOME_OF[row.action].value
-
-
-def _unsendable(row: PlanRow, at: str) -> Recorded:
-    file = group_file(row)
-    return Recorded(
-        at=at,
-        outcome=OUTCOME_OF[row.action].value,
-        key=file.key,
-        path=file.path,
-        error=row.reason,
-        file=file,
-    )

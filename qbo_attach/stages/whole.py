@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from qbo_attach.core import tables
-from qbo_attach.core.errors import NotStartedError
 from qbo_attach.core.model import StageResult
 from qbo_attach.core.reporting import exit_status
 from qbo_attach.core.tables import VerificationRow
@@ -47,23 +46,6 @@ class RunSummary:
             "requests_sent": self.requests_sent,
             "files": self.files,
         }
-
-
-def refuse_unready(settings: Settings) -> None:
-    """Refuse settings whose effect is not built yet, instead of pretending.
-
-    Raises:
-        NotStartedError: names the setting and what to set.
-    """
-    if settings.existing == "check":
-        raise NotStartedError(
-            "EXISTING=check: reading what QBO already holds is not supported yet; set EXISTING=off "
-            "and use a company that holds no attachments of this tree"
-        )
-    if settings.files_per_request == "auto":
-        raise NotStartedError(
-            "FILES_PER_REQUEST=auto is not supported yet; set a whole number, such as 10"
-        )
 
 
 def upload_and_report(settings: Settings, run: UploadRun) -> RunSummary:
@@ -106,7 +88,6 @@ def run_all(
     Raises:
         QboAttachError: what kept the run from starting or ended it.
     """
-    refuse_unready(settings)
     files: dict[str, str] = {}
     stages: tuple[tuple[str, Callable[[Settings], StageResult]], ...] = (
         ("inventory", run_inventory),

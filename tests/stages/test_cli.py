@@ -101,17 +101,6 @@ def test_a_wrong_value_is_refused_before_any_work(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    ("variable", "value"), [("EXISTING", "check"), ("FILES_PER_REQUEST", "auto")]
-)
-def test_what_is_not_built_is_refused_not_pretended(
-    variable: str, value: str, tmp_path: Path
-) -> None:
-    done = _cli("run", cwd=tmp_path, env={variable: value, "QBO_REALM_ID": "1"})
-    assert done.returncode == 2
-    assert variable in done.stderr
-
-
 def test_a_missing_tree_is_not_taken_for_an_empty_one(tmp_path: Path) -> None:
     done = _cli("inventory", cwd=tmp_path, env={"FILES_DIR": str(tmp_path / "none")})
     assert done.returncode == 2

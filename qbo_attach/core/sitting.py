@@ -1,0 +1,277 @@
+"""One pass of decisions over the verified rows: the table in core/planning, row by row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from qbo_attach.core.chain import Done, GroupFile
+from qbo_attach.core.existing import Wanting
+from qbo_attach.core.model import Action
+from qbo_attach.core.naming import digest_names, folded
+from qbo_attach.core.tables import VerificationRow
+
+if TYPE_CHECKING:
+    from qbo_attach.core.planning import Planner
+
+MISSING = "missing"
+CHANGED = "changed"
+"""What a digest may be instead: the file is gone, or is not what was listed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What is to be done with one attachment, and under which name it goes or went.
+
+    `attachable_id`: of the attachable that QBO has for it already.
+    """
+
+    action: Action
+    reason: str
+    sent_file_name: str = ""
+    key: str = ""
+    sha256: str = ""
+    attachable_id: str = ""
+
+
+@dataclass(slots=True)
+class Survey:
+    """What one pass over all verified rows shows.
+
+    `shared`: natural keys that several attachments have. `gone`: done attachments whose path is
+    not among the rows, by entity and size. `members`: the attachments of each shared key, in
+    order. `names`: hashes of all natural keys.
+    """
+
+    shared: dict[str, list[VerificationRow]] = field(default_factory=dict)
+    gone: dict[tuple[str, str, int], list[Done]] = field(default_factory=dict)
+    names: set[int] = field(default_factory=set)
+
+
+class Sitting:
+    """One pass of decisions; remembers which names and renames it has given away."""
+
+    def __init__(self, planner: Planner, survey: Survey, digests: Mapping[str, str]) -> None:
+        self._planner = planner
+        self._history = planner.history
+        self._survey = survey
+        self._digests = digests
+        self._resolved: dict[str, Decision] = {}
+        self._taken: dict[str, str] = {}
+        self._renamed: set[str] = set()
+        self.to_download: list[str] = []
+        """Ids of attachables whose digest must be known before these decisions hold."""
+
+    def decide(self, row: VerificationRow) -> Decision:
+        """The table in this module's docstring."""
+        if row.file_path in self._resolved:
+            return self._resolved.pop(row.file_path)
+        if self._survey.shared:
+            key = self._planner.natural_key(row)
+            members = self._survey.shared.get(key)
+            if members is not None:
+                self._resolve(key, members)
+                return self._resolved.pop(row.file_path)
+        return self._settled(row) or self._alone(row)
+
+    def digest(self, row: VerificationRow) -> str:
+        """The row's digest, as read for this plan or known before; "" where nothing needed it."""
+        done = self._history.done.get(row.file_path)
+        read = self._digests.get(row.file_path) or self._planner.known_digest(row)
+        return read or (done.sha256 if done is not None else "")
+
+    def _settled(self, row: VerificationRow) -> Decision | None:
+        """Decisions that concern this attachment alone."""
+        done = self._history.done.get(row.file_path)
+        if done is not None:
+            return self._again(row, done)
+        file = self._history.doubtful_file(row.file_path)
+        if file is not None:
+            reason = "sent before, the answer is not known"
+            return Decision(Action.LOOK, reason, file.sent_file_name, file.key, file.sha256)
+        refused = self._history.refused.get(row.file_path)
+        if refused is not None and self._planner.skip_refused:
+            return Decision(Action.REFUSED, f"refused before: {refused.error}")
+        digest = self.digest(row)
+        if digest == MISSING:
+            return Decision(Action.FILE_MISSING, "the file is gone since the inventory")
+        if digest == CHANGED:
+            return Decision(Action.SOURCE_CHANGED, "the file changed since the inventory")
+        return self._rename(row, digest)
+
+    def _again(self, row: VerificationRow, done: Done) -> Decision:
+        planner = self._planner
+        name, key = done.sent_file_name, done.key
+        if not planner.entity_is(done, row):
+            was = f"{done.qbo_entity_type}:{done.qbo_entity_id}"
+            return Decision(Action.CHANGED, f"entity_changed: it was sent to {was}", name, key)
+        if planner.facts_equal(done, row):
+            return Decision(Action.SKIP, "done", name, key, done.sha256)
+        if done.size_bytes == int(row.size_bytes):
+            digest = self.digest(row)
+            if digest == MISSING:
+                return Decision(Action.FILE_MISSING, "the file is gone since the inventory")
+            if digest == done.sha256:
+                return Decision(
+                    Action.SKIP, "done; same content at another time", name, key, digest
+                )
+        return Decision(Action.CHANGED, "content_changed since it was sent", name, key)
+
+    def _rename(self, row: VerificationRow, digest: str) -> Decision | None:
+        if not digest:
+            return None
+        place = (row.qbo_entity_type, row.qbo_entity_id, int(row.size_bytes))
+        for done in self._survey.gone.get(place, ()):
+            if done.sha256 == digest and done.key not in self._renamed:
+                self._renamed.add(done.key)
+                return Decision(
+                    Action.SKIP, f"renamed from {done.path}", done.sent_file_name, done.key, digest
+                )
+        return None
+
+    def _alone(self, row: VerificationRow) -> Decision:
+        """Decide on an attachment that shares its name with no other one that is here."""
+        name = self._planner.sent_name(row)
+        key = self._planner.key(row, name)
+        if not (
+            self._history.holds(key) or key in self._taken or self._planner.may_exist(row, name)
+        ):
+            return Decision(Action.SEND, "", name, key)
+        self._resolve(key, [row])
+        return self._resolved.pop(row.file_path)
+
+    def _resolve(self, natural_key: str, members: list[VerificationRow]) -> None:
+        """Decide all members of a shared name at once, in their order."""
+        unsent: list[VerificationRow] = []
+        contents: set[str] = set()
+        for member in members:
+            settled = self._settled(member)
+            digest = self.digest(member)
+            if settled is None:
+                unsent.append(member)
+            else:
+                self._resolved[member.file_path] = settled
+            if digest not in (MISSING, CHANGED):
+                contents.add(digest or member.file_path)
+        sent = self._held(natural_key, members)
+        for path, decision in self._existing(natural_key, members, unsent).items():
+            self._resolved[path] = decision
+            self._taken[decision.key] = decision.sha256
+            if decision.sha256:
+                sent.setdefault(decision.sha256, path)
+        unsent = [member for member in unsent if member.file_path not in self._resolved]
+        natural = (
+            len(contents) == 1
+            and not self._history.holds(natural_key)
+            and natural_key not in self._taken
+            and not any(self._planner.name_exists(m, self._planner.sent_name(m)) for m in unsent)
+        )
+        doubted = self._doubted(natural_key)
+        for member in unsent:
+            digest = self.digest(member)
+            if digest in sent:
+                decision = _duplicate(sent[digest], digest)
+            elif doubted is not None and doubted.size_bytes == int(member.size_bytes):
+                # It may be the very same content, moved: its look decides first.
+                decision = Decision(Action.LOOK, f"{doubted.path}, of the same name, is in doubt")
+            else:
+                decision = self._give_name(member, digest, natural=natural)
+                if decision.action is Action.SEND:
+                    sent[digest] = member.file_path
+            self._resolved[member.file_path] = decision
+
+    def _existing(
+        self, natural_key: str, members: list[VerificationRow], unsent: list[VerificationRow]
+    ) -> dict[str, Decision]:
+        """Those of the unsent members that QBO has already, by path."""
+        planner = self._planner
+        existing = planner.existing
+        if not existing or not unsent:
+            return {}
+        one = unsent[0]
+        place = (one.qbo_entity_type, one.qbo_entity_id)
+        names = sorted({name for m in unsent for name in (m.file_name, planner.sent_name(m))})
+        first: dict[str, VerificationRow] = {}
+        for member in unsent:
+            first.setdefault(self.digest(member) or member.file_path, member)
+        wanting = [
+            Wanting(member.file_path, int(member.size_bytes), self.digest(member))
+            for member in first.values()
+        ]
+        candidates = {
+            held.id: held
+            for size_bytes in {want.size_bytes for want in wanting}
+            for held in existing.candidates(*place, names, size_bytes)
+        }
+        if not candidates:
+            return {}
+        done = [self._history.done.get(member.file_path) for member in members]
+        done.append(self._history.done_by_key.get(natural_key))
+        rivals = [was.size_bytes for was in done if was is not None]
+        paired, download = existing.pair(list(candidates.values()), wanting, names, rivals)
+        self.to_download += download
+        return {
+            member.file_path: Decision(
+                Action.EXISTING,
+                f"QBO has it as attachable {held.id}",
+                held.file_name,
+                planner.key(member, held.file_name),
+                self.digest(member),
+                held.id,
+            )
+            for member in first.values()
+            if (held := paired.get(member.file_path)) is not None
+        }
+
+    def _held(self, natural_key: str, members: list[VerificationRow]) -> dict[str, str]:
+        """Digests that are at QBO, or on their way, under these names; and by which path."""
+        held: dict[str, str] = {}
+        for member in members:
+            done = self._history.done.get(member.file_path)
+            if done is not None and done.sha256:
+                held.setdefault(done.sha256, done.path)
+            doubt = self._history.doubtful_file(member.file_path)
+            if doubt is not None and doubt.sha256:
+                held.setdefault(doubt.sha256, doubt.path)
+        holder = self._history.done_by_key.get(natural_key)
+        if holder is not None and holder.sha256:
+            held.setdefault(holder.sha256, holder.path)
+        return held
+
+    def _doubted(self, natural_key: str) -> GroupFile | None:
+        request_id = self._history.doubt_of_key.get(natural_key)
+        return None if request_id is None else self._history.doubts[request_id].open[natural_key]
+
+    def _give_name(self, row: VerificationRow, digest: str, *, natural: bool) -> Decision:
+        planner = self._planner
+        plain = planner.sent_name(row)
+        if natural:
+            key = planner.key(row, plain)
+            self._taken[key] = digest
+            return Decision(Action.SEND, "", plain, key, digest)
+        for name in digest_names(plain, digest):
+            key = planner.key(row, name)
+            holder = self._history.done_by_key.get(key)
+            if holder is not None and holder.sha256 == digest:
+                return _duplicate(holder.path, digest)
+            if not self._is_free(row, name, key):
+                continue
+            self._taken[key] = digest
+            return Decision(
+                Action.SEND, "another attachment of this entity has its name", name, key, digest
+            )
+        raise AssertionError("digest names have no end")  # pragma: no cover
+
+    def _is_free(self, row: VerificationRow, name: str, key: str) -> bool:
+        place = (row.qbo_entity_type, row.qbo_entity_id, folded(name))
+        return not (
+            self._history.holds(key)
+            or key in self._taken
+            or hash(place) in self._survey.names
+            or self._planner.name_exists(row, name)
+        )
+
+
+def _duplicate(path: str, digest: str) -> Decision:
+    return Decision(Action.DUPLICATE_CONTENT, f"same content as {path}", sha256=digest)

@@ -1,0 +1,167 @@
+"""Reading what QBO holds, before anything is sent (EXISTING=check).
+
+Either every attachable is paged through, at 1,000 a read, or those of the entities that matter are
+asked for, at 40 ids a read: whichever takes fewer reads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Iterable
+from contextlib import aclosing
+from dataclasses import dataclass
+from datetime import timedelta, timezone
+
+from qbo_attach.core.chain import Done, entity_refs
+from qbo_attach.core.errors import NotStartedError
+from qbo_attach.core.existing import UNKNOWN, Existing
+from qbo_attach.core.history import History
+from qbo_attach.core.model import Attachable
+from qbo_attach.core.ports import Clock
+from qbo_attach.engine.ports import Holdings
+from qbo_attach.qbo.faults import RefusedError
+from qbo_attach.qbo.wire import IDS_PER_QUERY, PAGE_ROWS
+
+VANISHED_SHARE = 0.01
+"""More of the done attachments gone from QBO than this share, and a run asks before it goes on."""
+
+_READINGS = 3
+_AT_ONCE = 4
+_CLOCKS_DIFFER = timedelta(seconds=120)
+
+Entities = dict[str, set[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What one reading showed.
+
+    `asked_at`: QBO's time when it began, less two minutes. `held`: attachables in the company.
+    `whole`: all of them were read, not only those of some entities. `vanished`: attachments that
+    the run log has as done and QBO did not show, of the `looked_for` that were to be seen.
+    """
+
+    existing: Existing
+    asked_at: str
+    held: int
+    whole: bool
+    vanished: tuple[Done, ...]
+    looked_for: int
+
+    @property
+    def too_many_vanished(self) -> bool:
+        """Whether a person must say what happened before anything is sent."""
+        return len(self.vanished) > VANISHED_SHARE * self.looked_for
+
+
+async def read_holdings(
+    company: Holdings,
+    clock: Clock,
+    realm_id: str,
+    history: History,
+    entities: Entities,
+    *,
+    whole: bool = False,
+) -> Reading:
+    """Read what QBO holds at these entities.
+
+    Args:
+        company: QBO.
+        clock: the time.
+        realm_id: the company's id.
+        history: the run log.
+        entities: by type the ids of what something may be sent to.
+        whole: page through all attachables in any case.
+
+    Raises:
+        QboError: QBO cannot be read.
+        NotStartedError: attachables are deleted while they are read, again and again.
+    """
+    held = await company.attachable_count()
+    now = clock.utcnow() + timedelta(seconds=company.clock_offset_s) - _CLOCKS_DIFFER
+    asked_at = now.astimezone(timezone.utc).isoformat(timespec="seconds")
+    reads = sum(-(-len(ids) // IDS_PER_QUERY) for ids in entities.values())
+    if held == 0 or whole or held // PAGE_ROWS + 1 <= reads:
+        existing = await _read_all(company, realm_id, history, entities, held)
+        looked_for = [done for done in history.done_by_key.values() if done.attachable_id]
+        whole = True
+    else:
+        existing = Existing(realm_id, history, entities)
+        shown: dict[str, Attachable] = {}
+        for entity_type, ids in sorted(entities.items()):
+            found = await company.attachables_of(entity_type, sorted(ids))
+            shown.update((attachable.id, attachable) for attachable in found)
+        for attachable in shown.values():
+            existing.add(attachable)
+        looked_for = [done for done in history.done_by_key.values() if _is_at(done, entities)]
+    vanished = tuple(done for done in looked_for if done.attachable_id in existing.missed)
+    reading = Reading(existing, asked_at, held, whole, vanished, len(looked_for))
+    if reading.too_many_vanished and not whole:
+        # Of a few entities a few may well be gone: only the whole tells whether it is many.
+        return await read_holdings(company, clock, realm_id, history, entities, whole=True)
+    return reading
+
+
+def _is_at(done: Done, entities: Entities) -> bool:
+    return bool(done.attachable_id) and any(
+        ref.id in entities.get(ref.type, ())
+        for ref in entity_refs(done.qbo_entity_type, done.qbo_entity_id)
+    )
+
+
+async def _read_all(
+    company: Holdings, realm_id: str, history: History, entities: Entities, held: int
+) -> Existing:
+    """All attachables; again where a deletion meanwhile has moved the pages."""
+    seen: set[str] = set()
+    for _ in range(_READINGS):
+        existing = Existing(realm_id, history, entities)
+        seen.clear()
+        if held:
+            async for attachable in company.all_attachables():
+                if attachable.id not in seen:
+                    seen.add(attachable.id)
+                    existing.add(attachable)
+        if len(seen) >= held:
+            return existing
+        held = await company.attachable_count()
+    raise NotStartedError(
+        f"QBO says that it has {held:,} attachments and shows {len(seen):,}: attachments are being "
+        "deleted while they are read; run again when nobody does"
+    )
+
+
+async def learn_digests(company: Holdings, existing: Existing, ids: Iterable[str]) -> None:
+    """Download these attachables, and tell `existing` what their bytes are.
+
+    Raises:
+        QboError: QBO cannot be read. One that has no bytes to give is no error.
+    """
+    waiting = iter(dict.fromkeys(ids))
+
+    async def work() -> None:
+        for attachable_id in waiting:
+            existing.learn(attachable_id, await _digest(company, attachable_id))
+
+    await asyncio.gather(*(work() for _ in range(_AT_ONCE)))
+
+
+async def _digest(company: Holdings, attachable_id: str) -> str:
+    digest = hashlib.sha256()
+    try:
+        async with aclosing(company.download(attachable_id)) as pieces:  # type: ignore[type-var]  # a generator
+            async for piece in pieces:
+                digest.update(piece)
+    except RefusedError:
+        return UNKNOWN
+    return digest.hexdigest()
+
+
+async def surely_gone(company: Holdings, vanished: Iterable[Done]) -> list[Done]:
+    """Those of the vanished that QBO does not have by their ids either.
+
+    Raises:
+        QboError: QBO cannot be read.
+    """
+    return [done for done in vanished if await company.read_attachable(done.attachable_id) is None]

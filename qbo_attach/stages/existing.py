@@ -1,0 +1,199 @@
+"""EXISTING=check: what QBO holds already, read before a plan and once more before sending."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from qbo_attach.core.chain import Done, Recorded, entity_refs
+from qbo_attach.core.errors import NotStartedError
+from qbo_attach.core.existing import Existing
+from qbo_attach.core.history import History
+from qbo_attach.core.model import Action, Outcome, Status
+from qbo_attach.core.naming import folded
+from qbo_attach.core.planning import Planner
+from qbo_attach.core.tables import PlanRow, VerificationRow
+from qbo_attach.engine.holdings import Reading, learn_digests, read_holdings, surely_gone
+from qbo_attach.qbo.client import QboClient
+from qbo_attach.qbo.faults import QboError
+from qbo_attach.qbo.pacing import SystemClock
+from qbo_attach.settings import Settings
+from qbo_attach.stages.connection import make_client, make_pacer
+from qbo_attach.storage.files import Store
+
+CHECK_FILE = "existing_check.json"
+"""In LOG_DIR: which plan knew what QBO holds, and when QBO was asked."""
+
+T = TypeVar("T")
+Verified = Callable[[], Iterable[VerificationRow]]
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A planner that knows what QBO holds. `asked_at` is "" where nothing was to be asked."""
+
+    planner: Planner
+    asked_at: str = ""
+    notes: tuple[str, ...] = ()
+
+
+def check_existing(settings: Settings, planner: Planner, verified: Verified) -> Checked:
+    """Read what QBO holds, where something may have to be sent.
+
+    Raises:
+        NotStartedError: QBO cannot be read, or has lost so much that a person must say why.
+    """
+    entities = planner.new_entities(verified())
+    again = settings.vanished == "send"
+    if not entities and not (again and planner.history.done):
+        return Checked(planner)
+
+    async def read(client: QboClient, clock: SystemClock) -> tuple[Reading, list[Done]]:
+        reading = await read_holdings(
+            client, clock, settings.realm_id, planner.history, entities, whole=again
+        )
+        return reading, await surely_gone(client, reading.vanished) if again else []
+
+    reading, gone = _asked(settings, read)
+    if settings.vanished == "stop" and reading.too_many_vanished:
+        raise NotStartedError(_question(reading))
+    planner = replace(planner, existing=reading.existing)
+    if gone:
+        planner = _opened_again(planner, gone, verified())
+    return Checked(planner, reading.asked_at, tuple(_notes(reading, planner.gone)))
+
+
+def learn_unclear(settings: Settings, existing: Existing, ids: list[str]) -> None:
+    """Download the attachables whose content decides.
+
+    Raises:
+        NotStartedError: QBO cannot be read.
+    """
+    if ids:
+        _asked(settings, lambda client, _clock: learn_digests(client, existing, ids))
+
+
+def _asked(settings: Settings, ask: Callable[[QboClient, SystemClock], Awaitable[T]]) -> T:
+    async def asking() -> T:
+        clock = SystemClock()
+        client = make_client(settings, make_pacer(settings, clock), clock)
+        try:
+            return await ask(client, clock)
+        except QboError as error:
+            raise NotStartedError(
+                f"what QBO holds already could not be read: {error} Nothing was sent."
+            ) from error
+        finally:
+            await client.aclose()
+
+    return asyncio.run(asking())
+
+
+def _question(reading: Reading) -> str:
+    few = ", ".join(done.attachable_id for done in reading.vanished[:3])
+    return (
+        f"QBO does not show {len(reading.vanished):,} of the {reading.looked_for:,} attachables "
+        f"that the run log has as done (ids {few}, ...). Was the company converted again, or is "
+        "it another one? Then use a new LOG_DIR. If somebody deleted them, set VANISHED=keep to "
+        "leave them so, or VANISHED=send to send them again. Nothing was sent."
+    )
+
+
+def _notes(reading: Reading, gone: Mapping[str, str]) -> Iterable[str]:
+    where = "" if reading.whole else "; those of the entities at hand were read"
+    yield f"QBO holds {reading.held:,} attachables{where}."
+    if reading.vanished and not gone:
+        paths = ", ".join(done.path for done in reading.vanished[:3])
+        yield (
+            f"{len(reading.vanished):,} attachments are done and gone from QBO ({paths}); they "
+            "are not sent again unless VANISHED=send is set."
+        )
+
+
+def _opened_again(planner: Planner, gone: list[Done], rows: Iterable[VerificationRow]) -> Planner:
+    """Forget those of the vanished that are still in the tree: their names are free again."""
+    present = {row.file_path for row in rows if row.status == Status.OK}
+    history = planner.history
+    again = {}
+    for done in gone:
+        if done.path in present and history.done.get(done.path) is done:
+            again[done.path] = done.attachable_id
+            history.apply(deleted(done, ""))
+    return replace(planner, gone=again)
+
+
+def deleted(done: Done, at: str) -> Recorded:
+    """The record that an attachment is in QBO no more."""
+    return Recorded(
+        at=at,
+        outcome=Outcome.DELETED.value,
+        key=done.key,
+        path=done.path,
+        attachable_id=done.attachable_id,
+        error="QBO has it no more",
+    )
+
+
+# -- from the plan to the upload ------------------------------------------------------------------
+
+
+def note_check(log: Store, plan_sha256: str, asked_at: str) -> None:
+    """Leave beside the plan when QBO was asked for it."""
+    text = json.dumps({"asked_at": asked_at, "plan_sha256": plan_sha256}, sort_keys=True)
+    with log.writing(CHECK_FILE) as stream:
+        stream.write(f"{text}\n".encode())
+
+
+def asked_for(log: Store, plan_sha256: str) -> str:
+    """When QBO was asked what it holds for this plan.
+
+    Raises:
+        NotStartedError: it was not.
+    """
+    try:
+        check = json.loads(log.read_bytes(CHECK_FILE))
+        asked_at = check["asked_at"] if check["plan_sha256"] == plan_sha256 else ""
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        asked_at = ""
+    if not isinstance(asked_at, str) or not asked_at:
+        raise NotStartedError(
+            "the plan was made without asking what QBO holds already: run qbo-attach plan again, "
+            "then upload (or set EXISTING=off for a company that surely holds nothing of this "
+            "tree)"
+        )
+    return asked_at
+
+
+async def refuse_if_changed(
+    client: QboClient,
+    history: History,
+    asked_at: str,
+    rows: Callable[[], Iterable[PlanRow]],
+) -> None:
+    """See that nobody else has put there, since the plan, what is about to be sent.
+
+    Raises:
+        NotStartedError: somebody has.
+        QboError: QBO cannot be read.
+    """
+    new = {
+        (ref, folded(attachable.file_name)): attachable.id
+        for attachable in await client.attachables_since(asked_at)
+        for ref in attachable.refs
+    }
+    if not new:
+        return
+    for row in rows():
+        if row.action != Action.SEND or history.holds(row.idempotency_key):
+            continue
+        for ref in entity_refs(row.qbo_entity_type, row.qbo_entity_id):
+            stranger = new.get((ref, folded(row.sent_file_name)))
+            if stranger is not None:
+                raise NotStartedError(
+                    f"{row.file_path}: since the plan was made {ref} got an attachable of this "
+                    f"name in QBO (id {stranger}). Nothing was sent: run qbo-attach plan again, "
+                    "then upload"
+                )
