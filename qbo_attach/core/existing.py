@@ -7,8 +7,8 @@ nothing else accounts for, of the attachment's size, under its own name or its d
 | the attachable's content                               | it is the attachment              |
 | ------------------------------------------------------ | --------------------------------- |
 | known (downloaded, or sent by a run)                   | if the digest is the attachment's |
-| shown by a digest name                                 | if that is the attachment's       |
-| else, and only this attachable and attachment may pair | yes                               |
+| shown by a digest name, that no file of the tree has   | if that is the attachment's       |
+| else, and only this attachable and attachment may pair | yes, if their entities are equal  |
 | else                                                   | download it, and see above        |
 
 What may belong to an intent in doubt is left to its look.
@@ -16,13 +16,16 @@ What may belong to an intent in doubt is left to its look.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from qbo_attach.core.chain import entity_refs
 from qbo_attach.core.history import History
 from qbo_attach.core.model import Attachable, EntityRef
 from qbo_attach.core.naming import digest_in_name, folded, idempotency_key
+
+Place = tuple[str, str]
+"""Entity refs as two cells of a table have them: types and ids."""
 
 UNKNOWN = "unknown"
 """The digest of an attachable whose bytes QBO does not give: it is equal to nothing."""
@@ -61,14 +64,15 @@ class Existing:
         self._history = history
         self._entities = entities
         self._at: dict[EntityRef, list[Held]] = {}
-        self._claimed: set[tuple[str, str, str]] = set()
+        self._claimed: set[tuple[str, Place]] = set()
         self._digests: dict[str, str] = {}
         self.missed: set[str] = set()
         """Ids of attachables that the run log has as done and QBO has not shown (yet)."""
         for done in history.done_by_key.values():
             if done.attachable_id:
                 self.missed.add(done.attachable_id)
-                self._claimed.add((done.attachable_id, done.qbo_entity_type, done.qbo_entity_id))
+                place = (done.qbo_entity_type, done.qbo_entity_id)
+                self._claimed.add((done.attachable_id, place))
                 if done.sha256:
                     self._digests[done.attachable_id] = done.sha256
 
@@ -90,38 +94,50 @@ class Existing:
         """Take the digest of an attachable's bytes, or UNKNOWN."""
         self._digests[attachable_id] = sha256
 
-    def holds(self, types: str, ids: str, file_name: str) -> bool:
+    def holds(self, place: Place, file_name: str) -> bool:
         """Whether these entities hold an attachable of that name, whatever its content."""
         name = folded(file_name)
-        return any(folded(held.file_name) == name for held in self._of(types, ids))
+        return any(folded(held.file_name) == name for held in self._of(place))
 
-    def candidates(self, types: str, ids: str, names: Iterable[str], size_bytes: int) -> list[Held]:
+    def candidates(
+        self,
+        place: Place,
+        names: Iterable[str],
+        size_bytes: int,
+        in_tree: Callable[[str], bool],
+    ) -> list[Held]:
         """The attachables of these entities that may be an attachment of these names and size.
 
-        `types` and `ids` are entity refs as a table's cells have them; `names` the attachment's
-        own name and the one it would be sent under.
+        `names` are the attachment's own name and the one it would be sent under; `in_tree` tells
+        of a folded name whether some file has it at these entities.
         """
         plain = set(map(folded, names))
         return [
             held
-            for held in self._of(types, ids)
+            for held in self._of(place)
             if held.size_bytes == size_bytes
-            and (held.id, types, ids) not in self._claimed
-            and self._key(types, ids, held) not in self._history.doubt_of_key
+            and (held.id, place) not in self._claimed
+            and self._key(place, held) not in self._history.doubt_of_key
             and (
                 folded(held.file_name) in plain
-                or any(digest_in_name(held.file_name, name) for name in plain)
+                or (
+                    any(digest_in_name(held.file_name, name) for name in plain)
+                    and not in_tree(folded(held.file_name))
+                )
             )
         ]
 
-    def shows_digest(self, held: Held, names: Iterable[str]) -> bool:
-        """Whether something is known of this attachable's content without downloading it."""
-        return held.id in self._digests or any(
-            digest_in_name(held.file_name, name) for name in names
+    def is_plain(self, held: Held, place: Place, names: Iterable[str]) -> bool:
+        """Whether nothing but name and size is known of it, and it is at these entities alone."""
+        return (
+            held.id not in self._digests
+            and set(held.refs) == set(entity_refs(*place))
+            and not any(digest_in_name(held.file_name, name) for name in names)
         )
 
     def pair(
         self,
+        place: Place,
         candidates: Sequence[Held],
         wanting: Sequence[Wanting],
         names: Sequence[str],
@@ -130,6 +146,7 @@ class Existing:
         """Which of these attachments are there already, under one name at one entity.
 
         Args:
+            place: their entities.
             candidates: what `candidates` gave for them.
             wanting: attachments of different content, or one whose digest is not known.
             names: as `candidates` got them.
@@ -157,19 +174,20 @@ class Existing:
         for held in unclear:
             mine = [w for w in wanting if w.size_bytes == held.size_bytes and w.path not in paired]
             like = [other for other in unclear if other.size_bytes == held.size_bytes]
-            if len(mine) == 1 and len(like) == 1 and held.size_bytes not in rivals:
+            alone = len(mine) == 1 and len(like) == 1 and held.size_bytes not in rivals
+            if alone and set(held.refs) == set(entity_refs(*place)):
                 paired[mine[0].path] = held
             elif mine:
                 download.append(held.id)
         return paired, download
 
-    def _of(self, types: str, ids: str) -> list[Held]:
-        refs = entity_refs(types, ids)
+    def _of(self, place: Place) -> list[Held]:
+        refs = entity_refs(*place)
         here = self._at.get(refs[0], []) if refs else []
         return here if len(refs) == 1 else [h for h in here if set(refs) <= set(h.refs)]
 
-    def _key(self, types: str, ids: str, held: Held) -> str:
-        return idempotency_key(self._realm_id, types, ids, held.file_name)
+    def _key(self, place: Place, held: Held) -> str:
+        return idempotency_key(self._realm_id, *place, held.file_name)
 
 
 def _shows(mark: str, sha256: str) -> bool:

@@ -30,7 +30,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from qbo_attach.core.chain import Done, Facts, GroupFile, Recorded, entity_refs
-from qbo_attach.core.existing import Existing, Held
+from qbo_attach.core.existing import Existing, Held, Place
 from qbo_attach.core.file_types import FileTypes
 from qbo_attach.core.history import History
 from qbo_attach.core.model import Action, Outcome, Status
@@ -72,22 +72,17 @@ class Planner:
     existing: Existing | None = None
     gone: Mapping[str, str] = field(default_factory=dict)
 
-    def new_entities(self, rows: Iterable[VerificationRow]) -> dict[str, set[str]]:
-        """The entities of what may have to be sent: by type their ids."""
+    def entities_to_send(
+        self, rows: Iterable[VerificationRow], survey: Survey, digests: Mapping[str, str]
+    ) -> dict[str, set[str]]:
+        """The entities of what is to be sent, as far as the run log knows: by type their ids."""
         entities: dict[str, set[str]] = {}
+        sitting = Sitting(self, survey, digests)
         for row in rows:
-            if row.status == Status.OK and self._is_new(row):
+            if row.status == Status.OK and sitting.decide(row).action is Action.SEND:
                 for ref in entity_refs(row.qbo_entity_type, row.qbo_entity_id):
                     entities.setdefault(ref.type, set()).add(ref.id)
         return entities
-
-    def _is_new(self, row: VerificationRow) -> bool:
-        history, path = self.history, row.file_path
-        return not (
-            path in history.done
-            or path in history.doubt_of_path
-            or (self.skip_refused and path in history.refused)
-        )
 
     def survey(self, rows: Callable[[], Iterable[VerificationRow]]) -> Survey:
         """Find shared names and vanished paths. Reads the rows twice, holds few of them."""
@@ -143,37 +138,44 @@ class Planner:
             place in survey.gone
             or key in survey.shared
             or self.history.holds(key)
-            or self._is_unclear(row)
+            or self._is_unclear(row, survey)
         )
 
-    def _is_unclear(self, row: VerificationRow) -> bool:
+    def _is_unclear(self, row: VerificationRow, survey: Survey) -> bool:
         """Whether its digest tells if QBO has it, or which name is left for it."""
         if not self.existing:
             return False
         name = self.sent_name(row)
         names = (row.file_name, name)
-        found = self._candidates(row, names)
-        if len(found) == 1 and not self.existing.shows_digest(found[0], names):
+        found = self.candidates(row, names, survey)
+        if len(found) == 1 and self.existing.is_plain(found[0], self.place(row), names):
             return False
         return bool(found) or self.name_exists(row, name)
 
-    def _candidates(self, row: VerificationRow, names: tuple[str, str]) -> list[Held]:
-        assert self.existing is not None  # noqa: S101 - for the type
-        return self.existing.candidates(
-            row.qbo_entity_type, row.qbo_entity_id, names, int(row.size_bytes)
-        )
+    def candidates(self, row: VerificationRow, names: Iterable[str], survey: Survey) -> list[Held]:
+        """The attachables at QBO that may be this attachment, which has these names."""
+        if not self.existing:
+            return []
+        place = self.place(row)
 
-    def may_exist(self, row: VerificationRow, name: str) -> bool:
+        def in_tree(name: str) -> bool:
+            return hash((*place, name)) in survey.names
+
+        return self.existing.candidates(place, names, int(row.size_bytes), in_tree)
+
+    def may_exist(self, row: VerificationRow, name: str, survey: Survey) -> bool:
         """Whether QBO holds something of this name, or that may be this attachment."""
-        return bool(self.existing) and (
-            self.name_exists(row, name) or bool(self._candidates(row, (row.file_name, name)))
+        return self.name_exists(row, name) or bool(
+            self.candidates(row, (row.file_name, name), survey)
         )
 
     def name_exists(self, row: VerificationRow, name: str) -> bool:
         """Whether QBO shows an attachable of this name at the attachment's entities."""
-        return self.existing is not None and self.existing.holds(
-            row.qbo_entity_type, row.qbo_entity_id, name
-        )
+        return self.existing is not None and self.existing.holds(self.place(row), name)
+
+    def place(self, row: VerificationRow) -> Place:
+        """The attachment's entities, as its cells have them."""
+        return row.qbo_entity_type, row.qbo_entity_id
 
     def decide(
         self,

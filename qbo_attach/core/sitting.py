@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from qbo_attach.core.chain import Done, GroupFile
@@ -112,7 +113,7 @@ class Sitting:
             digest = self.digest(row)
             if digest == MISSING:
                 return Decision(Action.FILE_MISSING, "the file is gone since the inventory")
-            if digest == done.sha256:
+            if digest and digest == done.sha256:
                 return Decision(
                     Action.SKIP, "done; same content at another time", name, key, digest
                 )
@@ -135,7 +136,9 @@ class Sitting:
         name = self._planner.sent_name(row)
         key = self._planner.key(row, name)
         if not (
-            self._history.holds(key) or key in self._taken or self._planner.may_exist(row, name)
+            self._history.holds(key)
+            or key in self._taken
+            or self._planner.may_exist(row, name, self._survey)
         ):
             return Decision(Action.SEND, "", name, key)
         self._resolve(key, [row])
@@ -157,7 +160,6 @@ class Sitting:
         sent = self._held(natural_key, members)
         for path, decision in self._existing(natural_key, members, unsent).items():
             self._resolved[path] = decision
-            self._taken[decision.key] = decision.sha256
             if decision.sha256:
                 sent.setdefault(decision.sha256, path)
         unsent = [member for member in unsent if member.file_path not in self._resolved]
@@ -189,8 +191,6 @@ class Sitting:
         existing = planner.existing
         if not existing or not unsent:
             return {}
-        one = unsent[0]
-        place = (one.qbo_entity_type, one.qbo_entity_id)
         names = sorted({name for m in unsent for name in (m.file_name, planner.sent_name(m))})
         first: dict[str, VerificationRow] = {}
         for member in unsent:
@@ -201,28 +201,37 @@ class Sitting:
         ]
         candidates = {
             held.id: held
-            for size_bytes in {want.size_bytes for want in wanting}
-            for held in existing.candidates(*place, names, size_bytes)
+            for member in first.values()
+            for held in planner.candidates(member, names, self._survey)
         }
         if not candidates:
             return {}
         done = [self._history.done.get(member.file_path) for member in members]
         done.append(self._history.done_by_key.get(natural_key))
         rivals = [was.size_bytes for was in done if was is not None]
-        paired, download = existing.pair(list(candidates.values()), wanting, names, rivals)
+        place = planner.place(unsent[0])
+        paired, download = existing.pair(place, list(candidates.values()), wanting, names, rivals)
         self.to_download += download
-        return {
-            member.file_path: Decision(
-                Action.EXISTING,
-                f"QBO has it as attachable {held.id}",
-                held.file_name,
-                planner.key(member, held.file_name),
-                self.digest(member),
-                held.id,
-            )
-            for member in first.values()
-            if (held := paired.get(member.file_path)) is not None
-        }
+        decisions: dict[str, Decision] = {}
+        for member in first.values():
+            held = paired.get(member.file_path)
+            if held is not None:
+                digest = self.digest(member)
+                key = self._key_of_existing(member, held.file_name, digest)
+                reason = f"QBO has it as attachable {held.id}"
+                decisions[member.file_path] = Decision(
+                    Action.EXISTING, reason, held.file_name, key, digest, held.id
+                )
+        return decisions
+
+    def _key_of_existing(self, row: VerificationRow, name: str, digest: str) -> str:
+        """Its key; where QBO has several of that name, that of its digest name from the second."""
+        for tried in (name, *islice(digest_names(name, digest), 8)):
+            key = self._planner.key(row, tried)
+            if not self._history.holds(key) and key not in self._taken:
+                self._taken[key] = digest
+                return key
+        raise AssertionError("eight digest names are taken")  # pragma: no cover
 
     def _held(self, natural_key: str, members: list[VerificationRow]) -> dict[str, str]:
         """Digests that are at QBO, or on their way, under these names; and by which path."""

@@ -78,11 +78,21 @@ class Queue:
 
 @dataclass(slots=True)
 class GroupSize:
-    """How many files travel in one request; `auto` climbs the ladder, else it is fixed."""
+    """How many files travel in one request; `auto` climbs the ladder, else it is fixed.
+
+    Each step of the ladder is tried by one request alone, so that an answer which cannot be
+    matched puts few files in doubt, and so that the small steps cost few requests.
+    """
 
     fixed: int | None = None
     _step: int = 0
+    _proven: bool = False
     _stuck: bool = False
+
+    @property
+    def on_trial(self) -> bool:
+        """Whether the next group is to go alone: no answer to one of this size has come yet."""
+        return self.fixed is None and not self._stuck and not self._proven
 
     @property
     def most(self) -> int:
@@ -97,8 +107,11 @@ class GroupSize:
             return
         if not matched:
             self._stuck = True
-        elif files == LADDER[self._step] and self._step + 1 < len(LADDER):
+            return
+        self._proven = True
+        if files == LADDER[self._step] and self._step + 1 < len(LADDER):
             self._step += 1
+            self._proven = False
 
 
 @dataclass(slots=True)

@@ -79,13 +79,20 @@ class Answers:
                 self.not_sent(group)
                 session.stop(error)
             case _:
-                # Not one of ours: whether bytes left is not known, so the group is in doubt.
-                self.in_doubt(group)
+                self.unanswered(group)
                 session.stop(error)
 
     def in_doubt(self, group: Group) -> None:
         """The group may have had its effect; its attempt is over now."""
         self._doubt(group, group.files)
+
+    def unanswered(self, group: Group) -> None:
+        """The attempt was ended by us or by an error that is not QBO's."""
+        if group.may_have_left:
+            self.in_doubt(group)
+        else:
+            # It ended while it waited for its token, slot or connection.
+            self.not_sent(group)
 
     def not_sent(self, group: Group) -> None:
         """The group surely did not go out: its intent is closed."""

@@ -20,7 +20,8 @@ class Group:
 
     `attempt` counts the sendings, from 1. `send_by` is the clock's monotonic second after which
     no first byte leaves. `clean`: no sending of these files may have had an effect so far.
-    `digests` are those of the bytes that were read for sending, by key.
+    `may_have_left`: a byte of the attempt under way may have left. `digests` are those of the
+    bytes that were read for sending, by key.
     """
 
     request_id: str
@@ -29,6 +30,7 @@ class Group:
     attempt: int = 1
     clean: bool = True
     send_by: float = 0.0
+    may_have_left: bool = False
     digests: dict[str, str] = field(default_factory=dict)
 
     @property

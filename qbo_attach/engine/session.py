@@ -234,6 +234,8 @@ class UploadSession:
         """Write intents for the next slots, hand the groups to the senders."""
         while self.stopped is None:
             room = min(AHEAD_GROUPS, self.pacer.slots_within(AHEAD_S)) - self._ready.qsize()
+            if self.size.on_trial:
+                room = min(room, 1 - self._ready.qsize() - self._in_hand)
             waiting = bool(self._queue or self._prepared)
             if not waiting or room <= 0 or self._ready.qsize() > AHEAD_GROUPS // 2:
                 self._more.clear()
@@ -292,11 +294,13 @@ class UploadSession:
                 await self._send(group)
             finally:
                 self._in_hand -= 1
+                self._more.set()
                 if self._is_quiet():
                     self._quiet.set()
 
     async def _send(self, group: Group) -> None:
         started = self.clock.monotonic()
+        group.may_have_left = False
         try:
             answer = await self.company.upload(
                 group.parts(),
@@ -310,7 +314,7 @@ class UploadSession:
         except TooLateError:
             self.prepare(group)
         except asyncio.CancelledError:
-            self._answers.in_doubt(group)
+            self._answers.unanswered(group)
             raise
         except Exception as error:  # noqa: BLE001 - each kind has its row in answers.py
             self._answers.failed(group, error)
@@ -323,6 +327,7 @@ class UploadSession:
             raise NotNowError
         if self.clock.monotonic() > group.send_by:
             raise TooLateError
+        group.may_have_left = True
 
     # -- the end ------------------------------------------------------------------------------
 

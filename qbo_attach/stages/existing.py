@@ -16,7 +16,7 @@ from qbo_attach.core.model import Action, Outcome, Status
 from qbo_attach.core.naming import folded
 from qbo_attach.core.planning import Planner
 from qbo_attach.core.tables import PlanRow, VerificationRow
-from qbo_attach.engine.holdings import Reading, learn_digests, read_holdings, surely_gone
+from qbo_attach.engine.holdings import Entities, Reading, learn_digests, read_holdings, surely_gone
 from qbo_attach.qbo.client import QboClient
 from qbo_attach.qbo.faults import QboError
 from qbo_attach.qbo.pacing import SystemClock
@@ -40,13 +40,14 @@ class Checked:
     notes: tuple[str, ...] = ()
 
 
-def check_existing(settings: Settings, planner: Planner, verified: Verified) -> Checked:
-    """Read what QBO holds, where something may have to be sent.
+def check_existing(
+    settings: Settings, planner: Planner, entities: Entities, verified: Verified
+) -> Checked:
+    """Read what QBO holds at the entities to which something is to be sent.
 
     Raises:
         NotStartedError: QBO cannot be read, or has lost so much that a person must say why.
     """
-    entities = planner.new_entities(verified())
     again = settings.vanished == "send"
     if not entities and not (again and planner.history.done):
         return Checked(planner)

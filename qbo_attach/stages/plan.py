@@ -8,11 +8,17 @@ from collections.abc import Iterator
 from qbo_attach.core import tables
 from qbo_attach.core.errors import NotStartedError
 from qbo_attach.core.model import StageResult, Status
-from qbo_attach.core.planning import Planner
+from qbo_attach.core.planning import Planner, Survey
 from qbo_attach.core.tables import PlanRow, VerificationRow
 from qbo_attach.settings import Settings
 from qbo_attach.stages.connection import check_log_dir
-from qbo_attach.stages.existing import Checked, check_existing, learn_unclear, note_check
+from qbo_attach.stages.existing import (
+    Checked,
+    Verified,
+    check_existing,
+    learn_unclear,
+    note_check,
+)
 from qbo_attach.stages.inputs import load_file_types, log_store
 from qbo_attach.stages.sources import read_digests, store_name
 from qbo_attach.storage.artifacts import read_table, write_table
@@ -44,20 +50,13 @@ def run_plan(settings: Settings) -> StageResult:
         store=store_name(settings.files_dir),
         skip_refused=settings.skip_refused,
     )
-    checked = Checked(planner)
 
     def verified() -> Iterator[VerificationRow]:
         return read_table(log, tables.VERIFICATION, VerificationRow)
 
     ok = sum(row.status == Status.OK for row in verified())
-    if settings.existing == "check":
-        checked = check_existing(settings, planner, verified)
-        planner = checked.planner
-    survey = planner.survey(verified)
-    digests = read_digests(files, (r for r in verified() if planner.wants_digest(r, survey)))
-    if planner.existing:
-        unclear = planner.to_download(verified(), survey, digests)
-        learn_unclear(settings, planner.existing, unclear)
+    checked, survey, digests = _informed(settings, planner, files, verified)
+    planner = checked.planner
     counts: Counter[str] = Counter(bytes_to_send=0)
 
     def counted() -> Iterator[PlanRow]:
@@ -76,3 +75,26 @@ def run_plan(settings: Settings) -> StageResult:
     if checked.asked_at:
         note_check(log, artifact.sha256, checked.asked_at)
     return StageResult((artifact,), dict(counts), checked.notes)
+
+
+def _informed(
+    settings: Settings, planner: Planner, files: Store, verified: Verified
+) -> tuple[Checked, Survey, dict[str, str]]:
+    """All that the decisions need: what QBO holds, shared names, digests of files."""
+    survey = planner.survey(verified)
+    wanted = (row for row in verified() if planner.wants_digest(row, survey))
+    digests = read_digests(files, wanted)
+    if settings.existing == "off":
+        return Checked(planner), survey, digests
+    entities = planner.entities_to_send(verified(), survey, digests)
+    checked = check_existing(settings, planner, entities, verified)
+    planner = checked.planner
+    if planner.gone:
+        survey = planner.survey(verified)
+    if planner.gone or planner.existing:
+        more = (row for row in verified() if planner.wants_digest(row, survey))
+        digests.update(read_digests(files, (row for row in more if row.file_path not in digests)))
+    if planner.existing:
+        unclear = planner.to_download(verified(), survey, digests)
+        learn_unclear(settings, planner.existing, unclear)
+    return checked, survey, digests
