@@ -13,14 +13,15 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Union
 
 from qbo_attach.core.errors import RunLogDamagedError
 from qbo_attach.core.model import EntityRef
 
-FORMAT = 1
+FORMAT = 2
+"""The newest format. Segments are written as of format 1, but parts of a snapshot of several."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,8 @@ class SegmentHeader:
     """First line of a segment. `lease_until` is "" in the segment that releases the lease.
 
     `snapshot_seq` is the number of the newest snapshot before this segment (0: none); a segment
-    with `is_snapshot` holds the folded state instead of events.
+    with `is_snapshot` holds the folded state instead of events, or the `part`th of `parts` of it;
+    `snapshot_seq` then names the first part of a snapshot that is whole.
     """
 
     seq: int
@@ -58,7 +60,9 @@ class SegmentHeader:
     prev_sha256: str = ""
     snapshot_seq: int = 0
     is_snapshot: bool = False
-    format: int = FORMAT
+    format: int = 1
+    part: int = 1
+    parts: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,22 +268,51 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 - a JSON value
     return value
 
 
-def _line(kind: str, value: Any) -> str:  # noqa: ANN401 - any of our records
+def _line(kind: str, value: Any) -> bytes:  # noqa: ANN401 - any of our records
     body = {"r": kind}
     body.update((name, _plain(getattr(value, name))) for name in _FIELDS[type(value)])
-    return json.dumps(body, ensure_ascii=True, separators=(",", ":"))
+    return json.dumps(body, ensure_ascii=True, separators=(",", ":")).encode("ascii")
 
 
-def encode_segment(header: SegmentHeader, records: Iterable[Record]) -> bytes:
-    """A segment's bytes: header, one line a record, and the closing count. Never empty."""
+def encode_segment(header: SegmentHeader, records: Iterable[Record | bytes]) -> bytes:
+    """A segment's bytes: header, one line a record, and the closing count. Never empty.
+
+    A record may be given as the line that it is, without the line end.
+    """
     lines = [_line("segment", header)]
-    lines.extend(_line(_NAMES[type(record)], record) for record in records)
-    lines.append(json.dumps({"r": "close", "records": len(lines) - 1}, separators=(",", ":")))
-    return ("\n".join(lines) + "\n").encode("ascii")
+    lines.extend(
+        record if isinstance(record, bytes) else _line(_NAMES[type(record)], record)
+        for record in records
+    )
+    close = json.dumps({"r": "close", "records": len(lines) - 1}, separators=(",", ":"))
+    return b"\n".join((*lines, close.encode("ascii"), b""))
 
 
-def decode_segment(data: bytes, url: str) -> tuple[SegmentHeader, list[Record]]:
-    """Read a segment back.
+def encode_done(done: Done) -> bytes:
+    """A done row's line."""
+    return _line("done", done)
+
+
+def decode_done(line: bytes) -> Done:
+    """A done row from its line.
+
+    Raises:
+        ValueError, TypeError, KeyError: it is none.
+    """
+    cells = json.loads(line)
+    del cells["r"]
+    done: Done = _built(Done, cells)
+    return done
+
+
+DONE_LINE = b'{"r":"done","key":"'
+"""How the line of a done row begins."""
+
+
+def decode_segment(
+    data: bytes, url: str, keep_done: Callable[[bytes], None] | None = None
+) -> tuple[SegmentHeader, list[Record]]:
+    """Read a segment back; with `keep_done`, done rows are given to it as lines instead.
 
     Raises:
         RunLogDamagedError: torn, altered, or of a newer format than this version reads.
@@ -290,12 +323,19 @@ def decode_segment(data: bytes, url: str) -> tuple[SegmentHeader, list[Record]]:
         close = json.loads(lines[-2])
         if lines[-1] or close != {"r": "close", "records": len(lines) - 3}:
             raise RunLogDamagedError(url, _TORN)
-        # One line at a time: a snapshot of many attachments is not held twice.
-        return header, [_record(json.loads(line)) for line in lines[1:-2]]
+        return header, list(_records(lines[1:-2], keep_done))
     except (ValueError, IndexError) as error:
         raise RunLogDamagedError(url, _TORN) from error
     except (TypeError, KeyError, AttributeError) as error:
         raise RunLogDamagedError(url, f"holds a record that is not ours ({error})") from error
+
+
+def _records(lines: list[bytes], keep_done: Callable[[bytes], None] | None) -> Iterator[Record]:
+    for line in lines:
+        if keep_done is not None and line.startswith(DONE_LINE):
+            keep_done(line)
+        else:
+            yield _record(json.loads(line))
 
 
 _TORN = "is torn or not a segment of a run log"

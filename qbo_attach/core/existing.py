@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from qbo_attach.core.chain import entity_refs
+from qbo_attach.core.chain import Done, entity_refs
 from qbo_attach.core.history import History
 from qbo_attach.core.model import Attachable, EntityRef
 from qbo_attach.core.naming import digest_in_name, folded, idempotency_key
@@ -51,9 +51,11 @@ class Wanting(NamedTuple):
 class Existing:
     """The attachables of the entities that attachments are about to be sent to.
 
+    `add` each attachable that QBO shows, then `account` once.
+
     Args:
         realm_id: the company.
-        history: the run log; what it has as done is accounted for.
+        history: the run log; what it has as done or in doubt is accounted for.
         entities: those that matter, by type their ids; None: all.
     """
 
@@ -66,25 +68,51 @@ class Existing:
         self._at: dict[EntityRef, list[Held]] = {}
         self._claimed: set[tuple[str, Place]] = set()
         self._digests: dict[str, str] = {}
-        self.missed: set[str] = set()
-        """Ids of attachables that the run log has as done and QBO has not shown (yet)."""
-        for done in history.done_by_key.values():
-            if done.attachable_id:
-                self.missed.add(done.attachable_id)
-                place = (done.qbo_entity_type, done.qbo_entity_id)
-                self._claimed.add((done.attachable_id, place))
-                if done.sha256:
-                    self._digests[done.attachable_id] = done.sha256
+        self._shown: set[str | int] = set()
+
+    @property
+    def shown(self) -> int:
+        """How many attachables QBO has shown."""
+        return len(self._shown)
 
     def add(self, attachable: Attachable) -> None:
-        """Take an attachable that QBO shows."""
-        self.missed.discard(attachable.id)
+        """Take an attachable that QBO shows; a second time it counts for nothing."""
+        name = _small(attachable.id)
+        if name in self._shown:
+            return
+        self._shown.add(name)
         if {attachable.tag, attachable.note} & self._history.doubt_of_key.keys():
             return
         held = Held(attachable.id, attachable.file_name, attachable.size_bytes, attachable.refs)
         for ref in attachable.refs:
             if self._entities is None or ref.id in self._entities.get(ref.type, ()):
                 self._at.setdefault(ref, []).append(held)
+
+    def account(self, counts: Callable[[Done], bool]) -> tuple[list[Done], int]:
+        """See which attachables are the run log's; returns what QBO did not show of them.
+
+        Args:
+            counts: whether QBO was asked so that it would have shown this attachment.
+
+        Returns:
+            The done attachments that it did not show, and how many it should have shown.
+        """
+        held = {one.id for some in self._at.values() for one in some}
+        vanished: list[Done] = []
+        looked_for = 0
+        for done in self._history.rows.rows():
+            if not done.attachable_id:
+                continue
+            if counts(done):
+                looked_for += 1
+                if _small(done.attachable_id) not in self._shown:
+                    vanished.append(done)
+            if done.attachable_id in held:
+                place = (done.qbo_entity_type, done.qbo_entity_id)
+                self._claimed.add((done.attachable_id, place))
+                if done.sha256:
+                    self._digests[done.attachable_id] = done.sha256
+        return vanished, looked_for
 
     def __bool__(self) -> bool:
         """Whether anything is held at the entities that matter."""
@@ -188,6 +216,12 @@ class Existing:
 
     def _key(self, place: Place, held: Held) -> str:
         return idempotency_key(self._realm_id, *place, held.file_name)
+
+
+def _small(attachable_id: str) -> str | int:
+    """An id as what takes little room in a set of very many; QBO's are numbers."""
+    plain = attachable_id.isascii() and attachable_id.isdigit() and attachable_id[0] != "0"
+    return int(attachable_id) if plain else attachable_id
 
 
 def _shows(mark: str, sha256: str) -> bool:

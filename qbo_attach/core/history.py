@@ -6,7 +6,7 @@ looks at a clock, a file or QBO.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from qbo_attach.core.chain import (
@@ -22,6 +22,7 @@ from qbo_attach.core.chain import (
     RunStarted,
     Snapshot,
 )
+from qbo_attach.core.done import DoneRows, MemoryRows, by_key, by_path
 from qbo_attach.core.model import DONE_OUTCOMES, Outcome
 
 SETTLED_LOOKS = 3
@@ -46,13 +47,12 @@ class Doubt:
 class History:
     """The folded chain. It has no repr: asyncio makes one of a task's result, at any size.
 
-    `done`: attachments in QBO by path. `done_by_key`: the same by idempotency key. `doubts`:
+    `rows`: attachments in QBO. `doubts`:
     groups in doubt by requestid. `refused`: last refusal by path. `facts`: digests by path of
     files that are not done themselves. `store` and `run_id`: of the run whose records come now.
     """
 
-    done: dict[str, Done] = field(default_factory=dict)
-    done_by_key: dict[str, Done] = field(default_factory=dict)
+    rows: DoneRows = field(default_factory=MemoryRows)
     doubts: dict[str, Doubt] = field(default_factory=dict)
     doubt_of_key: dict[str, str] = field(default_factory=dict)
     doubt_of_path: dict[str, str] = field(default_factory=dict)
@@ -63,6 +63,16 @@ class History:
     run_id: str = ""
     last_run: RunStarted | None = None
     last_end: RunEnded | None = None
+
+    @property
+    def done(self) -> Mapping[str, Done]:
+        """Attachments in QBO, by path."""
+        return by_path(self.rows)
+
+    @property
+    def done_by_key(self) -> Mapping[str, Done]:
+        """Attachments in QBO, by idempotency key."""
+        return by_key(self.rows)
 
     def fold(self, records: Iterable[Record]) -> History:
         """Take records in chain order; returns itself."""
@@ -91,14 +101,16 @@ class History:
             case Snapshot():
                 self.store, self.files_dir = record.store, record.files_dir
             case Done():
-                self._keep(record)
+                self.rows.keep(record)
             case Refused():
                 self.refused[record.path] = record
 
     def _intent(self, intent: Intent) -> None:
         earlier = self.doubts.get(intent.request_id)
         if earlier is not None:
-            earlier.intent = replace(intent, files=earlier.intent.files)
+            # What an earlier attempt made is older than this intent, and is still this group's.
+            first_at = earlier.intent.written_at
+            earlier.intent = replace(intent, files=earlier.intent.files, written_at=first_at)
             return
         open_files = {file.key: file for file in intent.files}
         doubt = Doubt(intent, open_files, partial=intent.partial)
@@ -128,13 +140,14 @@ class History:
         file = self._close(record.key) or record.file
         outcome = record.outcome
         if outcome == Outcome.DELETED:
-            gone = self.done_by_key.pop(record.key, None)
-            if gone is not None and self.done.get(gone.path) is gone:
-                del self.done[gone.path]
+            gone = self.rows.at_key(record.key)
+            if gone is not None:
+                self._leave_path(gone)
+                self.rows.forget_key(gone.key)
         elif outcome in DONE_OUTCOMES and file is not None:
             self.refused.pop(record.path, None)
             self.facts.pop(record.path, None)
-            self._keep(
+            self.rows.keep(
                 Done(
                     key=record.key,
                     path=file.path,
@@ -155,13 +168,12 @@ class History:
             self.refused[record.path] = Refused(record.path, record.error, self.run_id)
 
     def _facts(self, facts: Facts) -> None:
-        done = self.done_by_key.get(facts.key) if facts.key else None
+        done = self.rows.at_key(facts.key) if facts.key else None
         if done is None:
             self.facts[facts.path] = facts
             return
-        if self.done.get(done.path) is done:
-            del self.done[done.path]
-        self._keep(
+        self._leave_path(done)
+        self.rows.keep(
             replace(
                 done,
                 path=facts.path,
@@ -173,13 +185,13 @@ class History:
             )
         )
 
-    def _keep(self, done: Done) -> None:
-        self.done[done.path] = done
-        self.done_by_key[done.key] = done
+    def _leave_path(self, done: Done) -> None:
+        if self.rows.at_path(done.path) == done:
+            self.rows.forget_path(done.path)
 
     def holds(self, key: str) -> bool:
         """Whether an attachable may exist under this key: done, or in doubt."""
-        return key in self.done_by_key or key in self.doubt_of_key
+        return key in self.doubt_of_key or self.rows.at_key(key) is not None
 
     def doubtful_file(self, path: str) -> GroupFile | None:
         """The attachment at this path in a group in doubt, as its intent has it."""
@@ -188,10 +200,15 @@ class History:
             return None
         return next(f for f in self.doubts[request_id].open.values() if f.path == path)
 
-    def snapshot(self, folds_to: int) -> Iterator[Record]:
-        """The records that fold to this very state, rows in path order."""
-        yield Snapshot(folds_to, self.store, len(self.done_by_key), self.files_dir)
-        yield from sorted(self.done_by_key.values(), key=lambda done: done.path)
+    def snapshot_size(self) -> int:
+        """How many records `snapshot` gives."""
+        looks = sum(1 + doubt.settled_looks for doubt in self.doubts.values())
+        return 1 + self.rows.keys() + len(self.refused) + len(self.facts) + looks
+
+    def snapshot(self, folds_to: int) -> Iterator[Record | bytes]:
+        """The records that fold to this very state; done rows perhaps as lines of a segment."""
+        yield Snapshot(folds_to, self.store, self.rows.keys(), self.files_dir)
+        yield from self.rows.lines()
         yield from sorted(self.refused.values(), key=lambda refused: refused.path)
         yield from sorted(self.facts.values(), key=lambda facts: facts.path)
         for doubt in self.doubts.values():

@@ -88,7 +88,7 @@ class Planner:
         """Find shared names and vanished paths. Reads the rows twice, holds few of them."""
         survey = Survey()
         twice: set[int] = set()
-        present: set[str] = set()
+        present: set[int] = set()
         done = self.history.done
         for row in rows():
             if row.status == Status.OK:
@@ -97,12 +97,12 @@ class Planner:
                     twice.add(name)
                 survey.names.add(name)
                 if row.file_path in done:
-                    present.add(row.file_path)
+                    present.add(hash(row.file_path))
         if twice:
             survey.shared = self._shared(rows(), twice)
         if len(present) < len(done):
             for path, was in done.items():
-                if path not in present:
+                if hash(path) not in present:
                     place = (was.qbo_entity_type, was.qbo_entity_id, was.size_bytes)
                     survey.gone.setdefault(place, []).append(was)
         return survey

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from qbo_attach.core.chain import Done, GroupFile, Record, Recorded, RunStarted
+from qbo_attach.core.done import DoneRows, MemoryRows
 from qbo_attach.core.errors import NotStartedError
 from qbo_attach.core.history import History
 from qbo_attach.core.model import (
@@ -32,8 +33,8 @@ class Telling:
     had an outcome in it, with that outcome.
     """
 
-    def __init__(self) -> None:
-        self.history = History()
+    def __init__(self, rows: DoneRows | None = None) -> None:
+        self.history = History(MemoryRows() if rows is None else rows)
         self.latest: RunStarted | None = None
         self.ended: dict[int, str] = {}
 

@@ -17,7 +17,6 @@ from qbo_attach.core.chain import Done, entity_refs
 from qbo_attach.core.errors import NotStartedError
 from qbo_attach.core.existing import UNKNOWN, Existing
 from qbo_attach.core.history import History
-from qbo_attach.core.model import Attachable
 from qbo_attach.core.ports import Clock
 from qbo_attach.engine.ports import Holdings
 from qbo_attach.qbo.faults import RefusedError
@@ -84,19 +83,15 @@ async def read_holdings(
     reads = sum(-(-len(ids) // IDS_PER_QUERY) for ids in entities.values())
     if held == 0 or whole or held // PAGE_ROWS + 1 <= reads:
         existing = await _read_all(company, realm_id, history, entities, held)
-        looked_for = [done for done in history.done_by_key.values() if done.attachable_id]
+        vanished, looked_for = existing.account(lambda _: True)
         whole = True
     else:
         existing = Existing(realm_id, history, entities)
-        shown: dict[str, Attachable] = {}
         for entity_type, ids in sorted(entities.items()):
-            found = await company.attachables_of(entity_type, sorted(ids))
-            shown.update((attachable.id, attachable) for attachable in found)
-        for attachable in shown.values():
-            existing.add(attachable)
-        looked_for = [done for done in history.done_by_key.values() if _is_at(done, entities)]
-    vanished = tuple(done for done in looked_for if done.attachable_id in existing.missed)
-    reading = Reading(existing, asked_at, held, whole, vanished, len(looked_for))
+            for attachable in await company.attachables_of(entity_type, sorted(ids)):
+                existing.add(attachable)
+        vanished, looked_for = existing.account(lambda done: _is_at(done, entities))
+    reading = Reading(existing, asked_at, held, whole, tuple(vanished), looked_for)
     if reading.too_many_vanished and not whole:
         # Of a few entities a few may well be gone: only the whole tells whether it is many.
         return await read_holdings(company, clock, realm_id, history, entities, whole=True)
@@ -104,7 +99,7 @@ async def read_holdings(
 
 
 def _is_at(done: Done, entities: Entities) -> bool:
-    return bool(done.attachable_id) and any(
+    return any(
         ref.id in entities.get(ref.type, ())
         for ref in entity_refs(done.qbo_entity_type, done.qbo_entity_id)
     )
@@ -114,20 +109,16 @@ async def _read_all(
     company: Holdings, realm_id: str, history: History, entities: Entities, held: int
 ) -> Existing:
     """All attachables; again where a deletion meanwhile has moved the pages."""
-    seen: set[str] = set()
     for _ in range(_READINGS):
         existing = Existing(realm_id, history, entities)
-        seen.clear()
         if held:
             async for attachable in company.all_attachables():
-                if attachable.id not in seen:
-                    seen.add(attachable.id)
-                    existing.add(attachable)
-        if len(seen) >= held:
+                existing.add(attachable)
+        if existing.shown >= held:
             return existing
         held = await company.attachable_count()
     raise NotStartedError(
-        f"QBO says that it has {held:,} attachments and shows {len(seen):,}: attachments are being "
+        f"QBO says that it has {held:,} attachables, and does not show as many: some are being "
         "deleted while they are read; run again when nobody does"
     )
 

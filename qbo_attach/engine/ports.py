@@ -20,10 +20,11 @@ class Log(Protocol):
     history: History
     predecessor_unproven_since: float | None
 
-    async def append(
-        self, records: Sequence[Record], *, release: bool = False, snapshot: bool = False
-    ) -> None:
+    async def append(self, records: Sequence[Record], *, release: bool = False) -> None:
         """Make records durable, then fold them into `history`."""
+
+    async def append_snapshot(self) -> None:
+        """Make the folded state durable, and release the lease."""
 
 
 class Company(Protocol):

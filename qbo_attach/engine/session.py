@@ -356,8 +356,7 @@ class UploadSession:
         )
         await self.log.append([end], release=not self._changed)
         if self._changed:
-            records = list(self.log.history.snapshot(0))
-            await self.log.append(records, release=True, snapshot=True)
+            await self.log.append_snapshot()
 
     async def _drain(self) -> None:
         """Let requests in flight come back, then end all work; what is left stays in doubt."""

@@ -121,10 +121,12 @@ class Settling:
         if then.resend:
             attempt = intent.attempt + 1
             again = Group(intent.request_id, intent.boundary, intent.files, attempt, clean=False)
+            again.looks = doubt.settled_looks + 1
             session.prepare(again)
         if then.anew:
             group = session.new_group(then.anew)
             group.clean = False
+            group.looks = doubt.settled_looks + 1
             self._looks[group.request_id] = self._looks[intent.request_id]
             session.prepare(group)
 
@@ -185,7 +187,10 @@ class Settling:
         shown: list[Attachable] = []
         for entity_type, ids in by_type.items():
             shown += await self._session.company.attachables_of(entity_type, sorted(ids))
-        claimed = {done.attachable_id for done in self._history.done_by_key.values()}
+        ids = {attachable.id for attachable in shown}
+        claimed = {
+            done.attachable_id for done in self._history.rows.rows() if done.attachable_id in ids
+        }
         found: dict[str, dict[str, Attachable]] = {}
         for doubt in doubts:
             theirs = found.setdefault(doubt.intent.request_id, {})

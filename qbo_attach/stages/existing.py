@@ -120,7 +120,7 @@ def _opened_again(planner: Planner, gone: list[Done], rows: Iterable[Verificatio
     history = planner.history
     again = {}
     for done in gone:
-        if done.path in present and history.done.get(done.path) is done:
+        if done.path in present and history.done.get(done.path) == done:
             again[done.path] = done.attachable_id
             history.apply(deleted(done, ""))
     return replace(planner, gone=again)

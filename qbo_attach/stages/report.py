@@ -20,6 +20,7 @@ from qbo_attach.settings import Settings
 from qbo_attach.stages.batches import plan_copy
 from qbo_attach.stages.inputs import log_store
 from qbo_attach.storage.artifacts import is_intact, read_table
+from qbo_attach.storage.done_file import DoneFile
 from qbo_attach.storage.runlog import read_segments
 from qbo_attach.storage.table_writer import TableWriter, open_table
 
@@ -38,7 +39,7 @@ def run_report(settings: Settings) -> StageResult:
         NotStartedError: the sums do not hold.
     """
     log = log_store(settings)
-    told = Telling()
+    told = Telling(DoneFile())
     counts: Counter[str] = Counter()
     with (
         open_table(log, tables.RUNLOG, RunLogRow._fields) as whole,

@@ -13,9 +13,11 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Protocol
 
 from qbo_attach.core.chain import (
+    FORMAT,
     Holder,
     Record,
     SegmentHeader,
@@ -25,14 +27,19 @@ from qbo_attach.core.chain import (
     segment_name,
     segment_numbers,
 )
+from qbo_attach.core.done import DoneRows, MemoryRows
 from qbo_attach.core.errors import LeaseHeldError, LeaseLostError, RunLogDamagedError, StorageError
 from qbo_attach.core.history import History
 from qbo_attach.core.ports import Clock
+from qbo_attach.storage.done_file import DoneFile
 from qbo_attach.storage.files import Store
 from qbo_attach.storage.holder import Life, life_of
 
 WATCH_S = 2.0
 """How often a chain that may be abandoned is looked at."""
+
+SNAPSHOT_RECORDS = 50_000
+"""Records in one segment of a snapshot: some 25 MB, so that no reader needs much memory."""
 
 _READ_AHEAD = 8
 
@@ -95,7 +102,7 @@ def read_chain(store: Store, realm_id: str) -> Chain:
         RunLogDamagedError: a segment is missing, torn or altered.
         StorageError: LOG_DIR cannot be read.
     """
-    return asyncio.run(_read(StoredSegments(store, realm_id)))
+    return asyncio.run(_read(StoredSegments(store, realm_id), DoneFile()))
 
 
 def read_segments(store: Store, realm_id: str) -> Iterator[tuple[SegmentHeader, list[Record]]]:
@@ -115,7 +122,7 @@ def read_segments(store: Store, realm_id: str) -> Iterator[tuple[SegmentHeader, 
     with ThreadPoolExecutor(_READ_AHEAD) as pool:
         for start in range(0, len(numbers), _READ_AHEAD):
             for data in pool.map(read, numbers[start : start + _READ_AHEAD]):
-                yield link.follow(data, with_snapshot=False)
+                yield link.follow(data)
 
 
 class _Link:
@@ -127,38 +134,49 @@ class _Link:
         self.sha256 = ""
 
     def follow(
-        self, data: bytes, seq: int | None = None, *, with_snapshot: bool = True
+        self,
+        data: bytes,
+        seq: int | None = None,
+        *,
+        snapshot: int = 0,
+        keep_done: Callable[[bytes], None] | None = None,
     ) -> tuple[SegmentHeader, list[Record]]:
-        """Take the next segment; with `seq`, the first one read may be any."""
+        """Take the next segment; with `seq`, the first one read may be any.
+
+        Records of a snapshot are read only of the one that begins at `snapshot`.
+        """
         expected = seq or self.seq + 1
         url = f"{self._url}/{segment_name(expected)}"
         header = decode_header(data, url)
         records: list[Record] = []
-        if with_snapshot or not header.is_snapshot:
-            header, records = decode_segment(data, url)
+        if not header.is_snapshot or header.seq - header.part + 1 == snapshot:
+            header, records = decode_segment(data, url, keep_done)
         if header.seq != expected:
             raise RunLogDamagedError(url, f"holds segment {header.seq}")
         if self.seq and header.prev_sha256 != self.sha256:
-            raise RunLogDamagedError(url, "does not follow the segment before it")
+            altered = f"{self._url}/{segment_name(self.seq)}"
+            said = f"was altered after it was written, as {segment_name(expected)} proves"
+            raise RunLogDamagedError(altered, said)
         self.seq = expected
         self.sha256 = hashlib.sha256(data).hexdigest()
         return header, records
 
 
-async def _read(segments: Segments) -> Chain:
+async def _read(segments: Segments, rows: DoneRows) -> Chain:
     numbers = segment_numbers(await segments.names(), segments.url)
-    history = History()
+    history = History(rows)
+    keep_done = rows.keep_line if isinstance(rows, DoneFile) else None
     if not numbers:
         return Chain(history, None, "", 0)
     last_data = await segments.read(segment_name(numbers[-1]))
     last = decode_header(last_data, f"{segments.url}/{segment_name(numbers[-1])}")
-    first = last.seq if last.is_snapshot else max(last.snapshot_seq, 1)
+    first = snapshot_seq(last) or 1
     link = _Link(segments.url)
     for number in range(first, numbers[-1] + 1):
         is_last = number == numbers[-1]
         data = last_data if is_last else await segments.read(segment_name(number))
-        header, records = link.follow(data, number)
-        if number == first > 1 and not header.is_snapshot:
+        header, records = link.follow(data, number, snapshot=first, keep_done=keep_done)
+        if number == first > 1 and not (header.is_snapshot and header.part == 1):
             raise RunLogDamagedError(f"{segments.url}/{segment_name(number)}", "is no snapshot")
         history.fold(records)
     return Chain(history, last, link.sha256, len(numbers))
@@ -174,6 +192,8 @@ class RunLog:
         run_id: this run.
         new_nonce: gives a text no other writer uses, so that our own bytes are known as ours.
         lease_s: how long a silent holder keeps the lease.
+        life: tells whether a holder is gone.
+        new_rows: where the rows of done attachments are kept.
     """
 
     def __init__(
@@ -186,6 +206,7 @@ class RunLog:
         new_nonce: Callable[[], str],
         lease_s: float = 60.0,
         life: Callable[[Holder], Life] = life_of,
+        new_rows: Callable[[], DoneRows] = MemoryRows,
     ) -> None:
         self._segments = segments
         self._clock = clock
@@ -194,6 +215,7 @@ class RunLog:
         self._new_nonce = new_nonce
         self._lease_s = lease_s
         self._life = life
+        self._new_rows = new_rows
         self._seq = 0
         self._sha256 = ""
         self._snapshot_seq = 0
@@ -211,7 +233,7 @@ class RunLog:
             LeaseHeldError: another run holds it.
             RunLogDamagedError: the chain is not whole.
         """
-        chain = await _read(self._segments)
+        chain = await _read(self._segments, self._new_rows())
         first_read = self._clock.monotonic()
         if chain.last is not None and chain.last.lease_until:
             await self._outlast(chain.last, first_read)
@@ -219,8 +241,7 @@ class RunLog:
         if chain.last is not None:
             self._seq = chain.last.seq
             self._sha256 = chain.last_sha256
-            own = chain.last.is_snapshot
-            self._snapshot_seq = chain.last.seq if own else chain.last.snapshot_seq
+            self._snapshot_seq = snapshot_seq(chain.last)
         return self.history
 
     async def _outlast(self, last: SegmentHeader, first_read: float) -> None:
@@ -238,9 +259,7 @@ class RunLog:
                 raise LeaseHeldError(who)
         self.predecessor_unproven_since = first_read
 
-    async def append(
-        self, records: Sequence[Record], *, release: bool = False, snapshot: bool = False
-    ) -> None:
+    async def append(self, records: Sequence[Record], *, release: bool = False) -> None:
         """Make records durable in the next segment, and renew (or release) the lease.
 
         After any failure this run log takes no more records: what was sent must not outrun it.
@@ -249,6 +268,33 @@ class RunLog:
             LeaseLostError: the number is taken by another.
             StorageError, OSError: the segment could not be written.
         """
+        await self._create(records, release=release)
+        self.history.fold(records)
+
+    async def append_snapshot(self) -> None:
+        """Write the folded state, in as many segments as it takes, and release the lease.
+
+        Until the last of them is there, readers begin at the snapshot before.
+
+        Raises:
+            LeaseLostError, StorageError, OSError: as `append`.
+        """
+        parts = max(1, -(-self.history.snapshot_size() // SNAPSHOT_RECORDS))
+        first = self._seq + 1
+        records = self.history.snapshot(self._seq)
+        for part in range(1, parts + 1):
+            some = list(islice(records, SNAPSHOT_RECORDS))
+            await self._create(some, release=part == parts, part=part, parts=parts)
+        self._snapshot_seq = first
+
+    async def _create(
+        self,
+        records: Sequence[Record | bytes],
+        *,
+        release: bool,
+        part: int = 0,
+        parts: int = 1,
+    ) -> None:
         if self._failed is not None:
             raise self._failed
         now = self._clock.utcnow()
@@ -261,7 +307,10 @@ class RunLog:
             nonce=self._new_nonce(),
             prev_sha256=self._sha256,
             snapshot_seq=self._snapshot_seq,
-            is_snapshot=snapshot,
+            is_snapshot=part > 0,
+            format=1 if parts == 1 else FORMAT,
+            part=max(part, 1),
+            parts=parts,
         )
         data = encode_segment(header, records)
         name = segment_name(header.seq)
@@ -284,10 +333,6 @@ class RunLog:
         self._first_append = False
         self._seq = header.seq
         self._sha256 = hashlib.sha256(data).hexdigest()
-        if snapshot:
-            self._snapshot_seq = header.seq
-        else:
-            self.history.fold(records)
 
     _first_append = True
 
@@ -295,6 +340,13 @@ class RunLog:
     def segments(self) -> int:
         """How many segments the chain has."""
         return self._seq
+
+
+def snapshot_seq(header: SegmentHeader) -> int:
+    """The first segment of the newest whole snapshot, as a segment of the chain tells; 0: none."""
+    if header.is_snapshot and header.part == header.parts:
+        return header.seq - header.part + 1
+    return header.snapshot_seq
 
 
 def utc_text(moment: datetime) -> str:

@@ -55,6 +55,7 @@ def plan_with(
     existing = Existing(REALM, history, planner.entities_to_send(rows, survey, digests))
     for one in held:
         existing.add(one)
+    existing.account(lambda _: True)
     planner = replace(planner, existing=existing)
     digests = {r.file_path: known[r.file_path] for r in rows if planner.wants_digest(r, survey)}
     for attachable_id in planner.to_download(rows, survey, digests):

@@ -89,6 +89,12 @@ def test_a_success_forgets_an_earlier_refusal() -> None:
     assert "x/1.pdf" in history.done
 
 
+def test_a_renewed_intent_keeps_the_moment_of_the_first() -> None:
+    later = replace(intent("r1", 1, attempt=2), written_at="2026-01-05T08:03:00Z", send_by="s")
+    history = folded(intent("r1", 1), later)
+    assert history.doubts["r1"].intent == replace(later, written_at=AT)
+
+
 def test_a_renewed_intent_keeps_its_looks_and_its_group() -> None:
     look = Looked("r1", AT, 0, settled=True)
     history = folded(intent("r1", 1), look, intent("r1", 1, attempt=2))

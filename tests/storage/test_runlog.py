@@ -8,7 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from qbo_attach.core.chain import Holder, Refused, decode_segment, segment_name
+from qbo_attach.core.chain import (
+    GroupFile,
+    Holder,
+    Intent,
+    Looked,
+    Refused,
+    decode_segment,
+    segment_name,
+)
 from qbo_attach.core.errors import LeaseHeldError, LeaseLostError, RunLogDamagedError, StorageError
 from qbo_attach.storage.files import Store
 from qbo_attach.storage.holder import Life, life_of, this_holder
@@ -92,10 +100,57 @@ async def test_a_chain_is_read_from_its_newest_snapshot() -> None:
     log = runlog(segments)
     await log.open()
     await log.append([refused("a")])
-    await log.append(list(log.history.snapshot(0)), snapshot=True)
+    await log.append_snapshot()
     await log.append([refused("b")], release=True)
     segments.held[segment_name(1)] = b"not read any more"
     assert list((await runlog(segments).open()).refused) == ["a", "b"]
+
+
+async def a_snapshot_of_several_parts(segments: MemorySegments) -> None:
+    """Segments 1 to 3: an event, a whole snapshot of one part, an event; then 4 to 6: parts."""
+    log = runlog(segments)
+    await log.open()
+    await log.append([refused("a")])
+    await log.append_snapshot()
+    await log.append([refused("b"), refused("c")])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("qbo_attach.storage.runlog.SNAPSHOT_RECORDS", 2)
+        await log.append_snapshot()
+    assert max(segments.held) == segment_name(5)
+
+
+@pytest.mark.parametrize("there", [3, 4, 5])
+async def test_a_snapshot_counts_when_its_last_part_is_there(there: int) -> None:
+    segments = MemorySegments()
+    await a_snapshot_of_several_parts(segments)
+    for seq in range(there + 1, 6):
+        del segments.held[segment_name(seq)]
+    taker = runlog(segments, life=Life.GONE)
+    assert list((await taker.open()).refused) == ["a", "b", "c"]
+    await taker.append([refused("d")], release=True)
+    if there == 5:
+        for seq in (1, 2, 3):
+            segments.held[segment_name(seq)] = b"not read any more"
+    assert list((await runlog(segments).open()).refused) == ["a", "b", "c", "d"]
+    await taker.append_snapshot()
+    assert list((await runlog(segments).open()).refused) == ["a", "b", "c", "d"]
+
+
+async def test_looks_are_not_counted_twice_by_a_snapshot_that_was_cut_off() -> None:
+    segments = MemorySegments()
+    log = runlog(segments)
+    await log.open()
+    file = GroupFile("k", "x/1.pdf", "1.pdf", "application/pdf", 1, "", "", "Bill", "1")
+    at = "2026-01-01T00:00:00Z"
+    intent = Intent("r1", "b1", 1, at, at, "tag", (file,))
+    await log.append([intent, Looked("r1", at, 0, settled=True), refused("a"), refused("b")])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("qbo_attach.storage.runlog.SNAPSHOT_RECORDS", 2)
+        await log.append_snapshot()
+    assert max(segments.held) == segment_name(4)
+    del segments.held[segment_name(4)]
+    history = await runlog(segments, life=Life.GONE).open()
+    assert history.doubts["r1"].settled_looks == 1
 
 
 async def test_a_released_lease_is_taken_at_once() -> None:
@@ -256,9 +311,9 @@ async def test_an_altered_segment_is_known_by_its_successor(store: Store) -> Non
     await written(store, "a", "b", "c")
     path = segment(store, 2)
     path.write_bytes(path.read_bytes().replace(b'"b"', b'"x"'))
-    with pytest.raises(RunLogDamagedError, match="00000003"):
+    with pytest.raises(RunLogDamagedError, match=r"00000002\.jsonl: was altered"):
         list(read_segments(store, REALM))
-    with pytest.raises(RunLogDamagedError, match="00000003"):
+    with pytest.raises(RunLogDamagedError, match=r"00000002\.jsonl: was altered"):
         await runlog(StoredSegments(store, REALM)).open()
 
 
