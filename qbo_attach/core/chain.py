@@ -21,7 +21,8 @@ from qbo_attach.core.errors import RunLogDamagedError
 from qbo_attach.core.model import EntityRef
 
 FORMAT = 2
-"""The newest format. Segments are written as of format 1, but parts of a snapshot of several."""
+"""The newest format. Segments are written as of format 1, but those that its readers cannot take:
+parts of a snapshot of several, and what an undo is about to delete."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,10 @@ def entity_refs(types: str, ids: str) -> tuple[EntityRef, ...]:
 
 @dataclass(frozen=True, slots=True)
 class RunStarted:
-    """A run began. `store` names where the files lie: etags compare only within one store."""
+    """A run began. `store` names where the files lie: etags compare only within one store.
+
+    `undoes`: of an undo, the run whose attachables it deletes; it has no plan, files or store.
+    """
 
     run_id: str
     at: str
@@ -116,6 +120,7 @@ class RunStarted:
     version: str
     plan_sha256: str = ""
     plan_rows: int = 0
+    undoes: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +130,8 @@ class Intent:
     An intent with the `request_id` of an earlier one renews it (`attempt` says how often the
     group went out before). `send_by` is UTC; no first byte leaves after it. `partial`, in a
     snapshot only: some files of the group had their outcome and are not listed any more.
+    `clock_offset_s`: QBO's clock minus the writer's, as far as the writer knew it; None in logs of
+    older versions.
     """
 
     request_id: str
@@ -135,6 +142,22 @@ class Intent:
     marker: str
     files: tuple[GroupFile, ...]
     partial: bool = False
+    clock_offset_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Deleting:
+    """An attachable about to be deleted by an undo; durable before the request leaves.
+
+    `key` and `path` are the attachment's; the outcome under this key ends it. `undoes` is the run
+    that made it.
+    """
+
+    at: str
+    undoes: str
+    key: str
+    path: str
+    attachable_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,9 +233,12 @@ class Snapshot:
     files_dir: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Done:
-    """A row of a snapshot: an attachment that is in QBO."""
+    """A row of a snapshot: an attachment that is in QBO.
+
+    Not frozen only because there are so many: making a frozen one takes three times as long.
+    """
 
     key: str
     path: str
@@ -239,12 +265,13 @@ class Refused:
 
 
 Record = Union[  # noqa: UP007 - read at run time
-    RunStarted, Intent, Recorded, Looked, Facts, RunEnded, Snapshot, Done, Refused
+    RunStarted, Intent, Deleting, Recorded, Looked, Facts, RunEnded, Snapshot, Done, Refused
 ]
 
 _KINDS: dict[str, type[Any]] = {
     "run": RunStarted,
     "intent": Intent,
+    "deleting": Deleting,
     "outcome": Recorded,
     "look": Looked,
     "facts": Facts,
@@ -299,7 +326,7 @@ def decode_done(line: bytes) -> Done:
     Raises:
         ValueError, TypeError, KeyError: it is none.
     """
-    cells = json.loads(line)
+    cells = json.loads(line.decode("ascii"))
     del cells["r"]
     done: Done = _built(Done, cells)
     return done

@@ -77,7 +77,7 @@ class Existing:
 
     def add(self, attachable: Attachable) -> None:
         """Take an attachable that QBO shows; a second time it counts for nothing."""
-        name = _small(attachable.id)
+        name = small_id(attachable.id)
         if name in self._shown:
             return
         self._shown.add(name)
@@ -105,7 +105,7 @@ class Existing:
                 continue
             if counts(done):
                 looked_for += 1
-                if _small(done.attachable_id) not in self._shown:
+                if small_id(done.attachable_id) not in self._shown:
                     vanished.append(done)
             if done.attachable_id in held:
                 place = (done.qbo_entity_type, done.qbo_entity_id)
@@ -121,6 +121,10 @@ class Existing:
     def learn(self, attachable_id: str, sha256: str) -> None:
         """Take the digest of an attachable's bytes, or UNKNOWN."""
         self._digests[attachable_id] = sha256
+
+    def digest(self, attachable_id: str) -> str:
+        """The digest of an attachable's bytes, "" where it is not known (yet)."""
+        return self._digests.get(attachable_id, "")
 
     def holds(self, place: Place, file_name: str) -> bool:
         """Whether these entities hold an attachable of that name, whatever its content."""
@@ -218,7 +222,7 @@ class Existing:
         return idempotency_key(self._realm_id, *place, held.file_name)
 
 
-def _small(attachable_id: str) -> str | int:
+def small_id(attachable_id: str) -> str | int:
     """An id as what takes little room in a set of very many; QBO's are numbers."""
     plain = attachable_id.isascii() and attachable_id.isdigit() and attachable_id[0] != "0"
     return int(attachable_id) if plain else attachable_id

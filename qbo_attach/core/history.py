@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from qbo_attach.core.chain import (
+    Deleting,
     Done,
     Facts,
     GroupFile,
@@ -49,7 +50,8 @@ class History:
 
     `rows`: attachments in QBO. `doubts`:
     groups in doubt by requestid. `refused`: last refusal by path. `facts`: digests by path of
-    files that are not done themselves. `store` and `run_id`: of the run whose records come now.
+    files that are not done themselves. `deleting`: by key what an undo was about to delete when it
+    was cut off. `store` and `run_id`: of the run whose records come now.
     """
 
     rows: DoneRows = field(default_factory=MemoryRows)
@@ -58,6 +60,7 @@ class History:
     doubt_of_path: dict[str, str] = field(default_factory=dict)
     refused: dict[str, Refused] = field(default_factory=dict)
     facts: dict[str, Facts] = field(default_factory=dict)
+    deleting: dict[str, Deleting] = field(default_factory=dict)
     store: str = ""
     files_dir: str = ""
     run_id: str = ""
@@ -89,13 +92,16 @@ class History:
                 self._intent(record)
             case Facts():
                 self._facts(record)
+            case Deleting():
+                self.deleting[record.key] = record
             case Looked():
                 if record.settled and record.request_id in self.doubts:
                     self.doubts[record.request_id].settled_looks += 1
             case RunStarted():
                 self.last_run, self.last_end = record, None
-                self.store, self.run_id = record.store, record.run_id
-                self.files_dir = record.files_dir
+                self.run_id = record.run_id
+                if not record.undoes:
+                    self.store, self.files_dir = record.store, record.files_dir
             case RunEnded():
                 self.last_end = record
             case Snapshot():
@@ -109,8 +115,13 @@ class History:
         earlier = self.doubts.get(intent.request_id)
         if earlier is not None:
             # What an earlier attempt made is older than this intent, and is still this group's.
-            first_at = earlier.intent.written_at
-            earlier.intent = replace(intent, files=earlier.intent.files, written_at=first_at)
+            first = earlier.intent
+            earlier.intent = replace(
+                intent,
+                files=first.files,
+                written_at=first.written_at,
+                clock_offset_s=first.clock_offset_s,
+            )
             return
         open_files = {file.key: file for file in intent.files}
         doubt = Doubt(intent, open_files, partial=intent.partial)
@@ -139,6 +150,7 @@ class History:
     def _recorded(self, record: Recorded) -> None:
         file = self._close(record.key) or record.file
         outcome = record.outcome
+        of_undo = self.deleting.pop(record.key, None) is not None
         if outcome == Outcome.DELETED:
             gone = self.rows.at_key(record.key)
             if gone is not None:
@@ -164,13 +176,14 @@ class History:
                     store=self.store,
                 )
             )
-        elif outcome == Outcome.ERROR:
+        elif outcome == Outcome.ERROR and not of_undo:
             self.refused[record.path] = Refused(record.path, record.error, self.run_id)
 
     def _facts(self, facts: Facts) -> None:
         done = self.rows.at_key(facts.key) if facts.key else None
         if done is None:
-            self.facts[facts.path] = facts
+            # Of what is in QBO no more: it must not move what is sent under this key later.
+            self.facts[facts.path] = replace(facts, key="")
             return
         self._leave_path(done)
         self.rows.keep(
@@ -203,7 +216,8 @@ class History:
     def snapshot_size(self) -> int:
         """How many records `snapshot` gives."""
         looks = sum(1 + doubt.settled_looks for doubt in self.doubts.values())
-        return 1 + self.rows.keys() + len(self.refused) + len(self.facts) + looks
+        others = len(self.refused) + len(self.facts) + len(self.deleting)
+        return 1 + self.rows.keys() + others + looks
 
     def snapshot(self, folds_to: int) -> Iterator[Record | bytes]:
         """The records that fold to this very state; done rows perhaps as lines of a segment."""
@@ -211,6 +225,7 @@ class History:
         yield from self.rows.lines()
         yield from sorted(self.refused.values(), key=lambda refused: refused.path)
         yield from sorted(self.facts.values(), key=lambda facts: facts.path)
+        yield from self.deleting.values()
         for doubt in self.doubts.values():
             intent = doubt.intent
             if doubt.partial:

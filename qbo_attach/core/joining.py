@@ -37,6 +37,7 @@ class Decision(NamedTuple):
     reason: str
     qbo_entity_type: str = ""
     qbo_entity_id: str = ""
+    match_rule: str = ""
 
 
 _make_decision = Decision._make
@@ -175,7 +176,8 @@ class Joiner:
                 "which is meant, or both"
             )
             return Decision(norm, Status.AMBIGUOUS_MAPPING.value, reason)
-        return _joined(norm, (EntityRef(supported[0].ref_type, supported[0].qbo_id),), "")
+        ref = EntityRef(supported[0].ref_type, supported[0].qbo_id)
+        return _joined(norm, (ref,), "")._replace(match_rule=supported[0].match_rule)
 
     def _unmapped(
         self, folder: LegacyType, norm: str, kept: str, rows_if_kept: list[Mapped]

@@ -29,7 +29,7 @@ def checked_mapping(rows: Iterable[RawMapping], url: str) -> Iterator[RawMapping
     Raises:
         TableError: an empty cell, or an id that a spreadsheet has spoilt; names row and column.
     """
-    for row, raw_id, legacy_type, qbo_type, qbo_id in rows:
+    for row, raw_id, legacy_type, qbo_type, qbo_id, match_rule in rows:
         legacy_id = canonical_legacy_id(raw_id)
         # Nearly all rows are tidy ones; the questions below are in the order that finds them so.
         if not (qbo_id.isdigit() and qbo_id.isascii()):
@@ -39,7 +39,12 @@ def checked_mapping(rows: Iterable[RawMapping], url: str) -> Iterator[RawMapping
         if not legacy_id or not legacy_type.strip() or not qbo_type.strip():
             column = COLUMNS[[legacy_id, legacy_type.strip(), qbo_type.strip()].index("")]
             raise _empty(url, row, column)
-        yield row, legacy_id, legacy_type, qbo_type, qbo_id
+        yield row, legacy_id, legacy_type, qbo_type, qbo_id, match_rule
+
+
+def is_spoilt(legacy_id: str) -> bool:
+    """Whether a canonical legacy id is not one, but what a spreadsheet made of it (`5E+18`)."""
+    return not legacy_id.isdigit() and _SPOILT.fullmatch(legacy_id) is not None
 
 
 def _empty(url: str, row: int, column: str) -> TableError:
@@ -78,7 +83,7 @@ def normalise_mapping(
     Raises:
         TableError: as `checked_mapping`.
     """
-    for _, legacy_id, legacy_type, qbo_type, qbo_id in checked_mapping(rows, url):
+    for _, legacy_id, legacy_type, qbo_type, qbo_id, _ in checked_mapping(rows, url):
         ref_type = types.entity_ref_type(qbo_type) or qbo_type.strip()
         yield MappingRow(legacy_id, legacy_type.strip(), ref_type, qbo_id)
 
@@ -88,7 +93,8 @@ class Mapped(NamedTuple):
 
     `ref_type` is "" where QBO hangs no attachments on `qbo_type`, or it is unknown. `names` are
     the keys of types under which it meets a folder with a concrete type; `entity_class` decides
-    for `Txn` and `List` ("" for a Desktop type that the table does not know).
+    for `Txn` and `List` ("" for a Desktop type that the table does not know). `match_rule` says by
+    what the row was matched; "" for a mapping that was not.
     """
 
     legacy_type: str
@@ -98,6 +104,7 @@ class Mapped(NamedTuple):
     names: frozenset[str]
     generic: bool
     qbo_id: str
+    match_rule: str = ""
 
     @property
     def entity(self) -> str:
@@ -109,7 +116,7 @@ class MappingIndex:
     """The mapping by canonical legacy id; equal rows are one.
 
     Some 170 bytes a row: the rows of an id are held as one text, each a character that stands for
-    the pair of types, then the QBO id.
+    the pair of types (and the match rule), then the QBO id.
     """
 
     def __init__(self, rows: Iterable[RawMapping], types: EntityTypes, url: str) -> None:
@@ -123,13 +130,14 @@ class MappingIndex:
         self._kinds: list[Mapped] = []
         self._packed: dict[str, str] = {}
         self._ref_types: dict[tuple[str, str], str] = {}
-        marks: dict[tuple[str, str], str] = {}
+        marks: dict[tuple[str, str, str], str] = {}
         packed = self._packed
-        for _, legacy_id, legacy_type, qbo_type, qbo_id in checked_mapping(rows, url):
+        for _, legacy_id, legacy_type, qbo_type, qbo_id, rule in checked_mapping(rows, url):
             self.rows += 1
-            mark = marks.get((legacy_type, qbo_type))
+            mark = marks.get((legacy_type, qbo_type, rule))
             if mark is None:
-                mark = marks[legacy_type, qbo_type] = self._new_mark(legacy_type, qbo_type)
+                mark = self._new_mark(legacy_type, qbo_type, rule)
+                marks[legacy_type, qbo_type, rule] = mark
             value = mark + qbo_id
             before = packed.setdefault(legacy_id, value)
             if before != value and value not in before.split(_BETWEEN):
@@ -138,8 +146,9 @@ class MappingIndex:
     def __len__(self) -> int:
         return len(self._packed)
 
-    def _new_mark(self, legacy_type: str, qbo_type: str) -> str:
-        self._kinds.append(_kind(legacy_type.strip(), qbo_type.strip(), self._types))
+    def _new_mark(self, legacy_type: str, qbo_type: str, match_rule: str) -> str:
+        kind = _kind(legacy_type.strip(), qbo_type.strip(), self._types)
+        self._kinds.append(kind._replace(match_rule=match_rule.strip()))
         return chr(_FIRST_MARK + len(self._kinds) - 1)
 
     def of(self, legacy_id: str) -> list[Mapped]:
@@ -153,8 +162,8 @@ class MappingIndex:
             for value in packed.split(_BETWEEN)
         ]
 
-    def only(self, legacy_id: str, folder: LegacyType) -> tuple[str, str] | None:
-        """The entity of an id (type, id), if it has one row, and a folder of this type joins it.
+    def only(self, legacy_id: str, folder: LegacyType) -> tuple[str, str, str] | None:
+        """The entity of an id (type, id, match rule), if it has one row that such a folder joins.
 
         The short way for nearly all folders; where it gives None, `matching` tells why.
         """
@@ -167,7 +176,9 @@ class MappingIndex:
             kind = self._kinds[ord(mark) - _FIRST_MARK]
             ref_type = kind.ref_type if _joins(kind, folder) else ""
             self._ref_types[folder.name, mark] = ref_type
-        return (ref_type, packed[1:]) if ref_type else None
+        if not ref_type:
+            return None
+        return ref_type, packed[1:], self._kinds[ord(mark) - _FIRST_MARK].match_rule
 
     def knows(self, legacy_id: str) -> bool:
         """Whether the mapping has this id, of whatever type."""

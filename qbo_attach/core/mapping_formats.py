@@ -17,6 +17,8 @@ from qbo_attach.core.errors import TableError
 from qbo_attach.core.tables import MappingRow, open_text, records
 
 COLUMNS = MappingRow._fields
+MATCH_RULE = "match_rule"
+"""A column of a mapping that was made by matching: by what a row was matched."""
 INTUIT_FIELDS = ("QbdtExportableId", "QbdtEntityType", "QboEntityType", "QboEntityId")
 """Intuit's names of our four columns, in our order."""
 
@@ -27,8 +29,10 @@ _COLUMN_BY_NAME = {
 }
 
 
-RawMapping = tuple[int, str, str, str, str]
-"""Row, legacy id, legacy type, QBO type, QBO id: the cells as they stand in the source.
+RawMapping = tuple[int, str, str, str, str, str]
+"""Row, legacy id, legacy type, QBO type, QBO id, match rule: the cells as the source has them.
+
+The match rule is "" in a mapping that was not made by matching.
 
 The row is the line of a CSV file or of JSON lines; in a JSON array it counts the entries from 1.
 """
@@ -68,6 +72,7 @@ def _csv_rows(first: str, rest: Iterable[str], url: str) -> Iterator[RawMapping]
     delimiter, header = header_cells(first, url)
     width = len(header)
     a, b, c, d = _picks(header, url)
+    rule = header.index(MATCH_RULE) if MATCH_RULE in header else None
     for row, cells in records(rest, delimiter, url):
         if len(cells) != width:
             if not any(cell.strip() for cell in cells):
@@ -80,7 +85,7 @@ def _csv_rows(first: str, rest: Iterable[str], url: str) -> Iterator[RawMapping]
         if "'" in {legacy_id[:1], qbo_id[:1]}:
             # The mark by which a spreadsheet is told that a cell is text.
             legacy_id, qbo_id = legacy_id.removeprefix("'"), qbo_id.removeprefix("'")
-        yield row, legacy_id, cells[b], cells[c], qbo_id
+        yield row, legacy_id, cells[b], cells[c], qbo_id, "" if rule is None else cells[rule]
 
 
 def _picks(header: list[str], url: str) -> list[int]:
@@ -154,4 +159,4 @@ def _from_record(record: Mapping[str, object], row: int, url: str) -> RawMapping
         if column not in found:
             raise TableError(url, f"{intuit} is missing", row=row, column=column)
     legacy_id, legacy_type, qbo_type, qbo_id = (found[column] for column in COLUMNS)
-    return row, legacy_id, legacy_type, qbo_type, qbo_id
+    return row, legacy_id, legacy_type, qbo_type, qbo_id, ""

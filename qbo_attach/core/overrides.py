@@ -4,6 +4,9 @@ A CSV table with the columns `legacy_id, entity_refs, reason, by_whom`, and `leg
 a row is meant for one type only. `entity_refs` is `Bill:12`, several as `Bill:12;Invoice:34` (one
 attachable with several refs), or `exclude`. An id meets a folder by the folder's name or by what
 the prefix rule makes of it.
+
+mapping_candidates.csv is such a table as well: its rows with an empty `entity_refs` are yet to be
+decided, and passed over.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ EXCLUDE = "exclude"
 
 _COLUMNS = ("legacy_id", "entity_refs", "reason", "by_whom")
 _TYPE_COLUMN = "legacy_entity_type"
+_CANDIDATE_COLUMN = "candidate_1"
 
 
 class Override(NamedTuple):
@@ -70,8 +74,11 @@ def read_overrides(stream: io.BufferedIOBase, url: str, types: EntityTypes) -> O
         TableError: broken, an empty cell, refs that are none, or two rows for one id and type.
     """
     by_key: dict[tuple[str, str], Override] = {}
-    for row, cells in read_edited_table(stream, url, _COLUMNS, [_TYPE_COLUMN]):
-        legacy_id, refs, reason, by_whom, legacy_type = cells
+    optional = [_TYPE_COLUMN, _CANDIDATE_COLUMN]
+    for row, cells in read_edited_table(stream, url, _COLUMNS, optional):
+        legacy_id, refs, reason, by_whom, legacy_type, candidate = cells
+        if candidate and not refs:
+            continue
         for column, cell in zip(_COLUMNS, cells, strict=False):
             if not cell:
                 raise TableError(url, "is empty", row=row, column=column)

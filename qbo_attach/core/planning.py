@@ -79,30 +79,37 @@ class Planner:
         entities: dict[str, set[str]] = {}
         sitting = Sitting(self, survey, digests)
         for row in rows:
-            if row.status == Status.OK and sitting.decide(row).action is Action.SEND:
+            if row.status != Status.OK or self._is_plain(row, survey):
+                continue
+            if sitting.decide(row).action is Action.SEND:
                 for ref in entity_refs(row.qbo_entity_type, row.qbo_entity_id):
                     entities.setdefault(ref.type, set()).add(ref.id)
         return entities
 
     def survey(self, rows: Callable[[], Iterable[VerificationRow]]) -> Survey:
-        """Find shared names and vanished paths. Reads the rows twice, holds few of them."""
+        """Find shared names, vanished paths, and what is done and unchanged.
+
+        Reads the rows once, and again where names are shared; holds few of them.
+        """
         survey = Survey()
-        twice: set[int] = set()
-        present: set[int] = set()
-        done = self.history.done
+        changed: set[int] = set()
+        done_rows = self.history.rows
         for row in rows():
             if row.status == Status.OK:
+                survey.ok += 1
                 name = hash(self._name(row))
                 if name in survey.names:
-                    twice.add(name)
+                    survey.twice.add(name)
                 survey.names.add(name)
-                if row.file_path in done:
-                    present.add(hash(row.file_path))
-        if twice:
-            survey.shared = self._shared(rows(), twice)
-        if len(present) < len(done):
-            for path, was in done.items():
-                if hash(path) not in present:
+                done = done_rows.at_path(row.file_path)
+                if done is not None:
+                    plain = self.entity_is(done, row) and self.facts_equal(done, row)
+                    (survey.plain if plain else changed).add(hash(row.file_path))
+        if survey.twice:
+            survey.shared = self._shared(rows(), survey.twice)
+        if len(survey.plain) + len(changed) < done_rows.paths():
+            for path, was in self.history.done.items():
+                if hash(path) not in survey.plain and hash(path) not in changed:
                     place = (was.qbo_entity_type, was.qbo_entity_id, was.size_bytes)
                     survey.gone.setdefault(place, []).append(was)
         return survey
@@ -119,17 +126,17 @@ class Planner:
 
     def wants_digest(self, row: VerificationRow, survey: Survey) -> bool:
         """Whether a decision on this row needs the file's digest."""
-        if row.status != Status.OK or self.known_digest(row):
+        if row.status != Status.OK or self._is_plain(row, survey) or self.known_digest(row):
             return False
         done = self.history.done.get(row.file_path)
         if done is not None:
-            # A done member of a shared name has its digest in the log already.
-            return (
-                self.entity_is(done, row)
-                and not self.facts_equal(done, row)
-                and done.size_bytes == int(row.size_bytes)
-                and bool(done.sha256)
-            )
+            if not self.entity_is(done, row):
+                return False
+            if self.facts_equal(done, row):
+                # It was found in QBO, or adopted, unread; now a namesake asks what it is.
+                return not done.sha256 and self.natural_key(row) in survey.shared
+            known = done.sha256 or done.outcome == Outcome.ALREADY_IN_QBO
+            return done.size_bytes == int(row.size_bytes) and bool(known)
         if row.file_path in self.history.doubt_of_path:
             return False
         place = (row.qbo_entity_type, row.qbo_entity_id, int(row.size_bytes))
@@ -140,6 +147,10 @@ class Planner:
             or self.history.holds(key)
             or self._is_unclear(row, survey)
         )
+
+    def _is_plain(self, row: VerificationRow, survey: Survey) -> bool:
+        """Whether it is done and unchanged, and no other attachment has its name."""
+        return hash(row.file_path) in survey.plain and hash(self._name(row)) not in survey.twice
 
     def _is_unclear(self, row: VerificationRow, survey: Survey) -> bool:
         """Whether its digest tells if QBO has it, or which name is left for it."""
@@ -245,7 +256,7 @@ class Planner:
         """Idempotency key of this attachment under the name it has by itself."""
         return self.key(row, self.sent_name(row))
 
-    def entity_is(self, done: Done, row: VerificationRow) -> bool:
+    def entity_is(self, done: Done | GroupFile, row: VerificationRow) -> bool:
         """Whether it was sent to the entity that it is mapped to now."""
         return (done.qbo_entity_type, done.qbo_entity_id) == (
             row.qbo_entity_type,
@@ -328,6 +339,9 @@ def new_facts(row: PlanRow, history: History) -> Facts | None:
         return None
     found = (int(row.size_bytes), row.modified_at, row.etag)
     key = row.idempotency_key if row.action == Action.SKIP else ""
+    there = history.done.get(row.file_path)
+    if key and (key not in history.done_by_key or (there is not None and there.key != key)):
+        return None  # another run has overtaken this plan
     known = history.done_by_key.get(key) if key else history.facts.get(row.file_path)
     if known is not None and (known.path, known.size_bytes, known.modified_at, known.etag) == (
         row.file_path,

@@ -29,23 +29,32 @@ _NO_PERSON_STATUSES = frozenset({Status.OK.value, Status.EXCLUDED.value})
 class Telling:
     """Turns the chain, segment by segment, into rows; knows afterwards what the latest run did.
 
-    `history`: the folded chain. `latest`: the latest run's start. `ended`: the paths (hashed) that
-    had an outcome in it, with that outcome.
+    `history`: the folded chain. `latest`: the start of the latest run that was no undo. `ended`:
+    the paths (hashed) that had an outcome in it, with that outcome.
     """
 
     def __init__(self, rows: DoneRows | None = None) -> None:
         self.history = History(MemoryRows() if rows is None else rows)
         self.latest: RunStarted | None = None
         self.ended: dict[int, str] = {}
+        self._undo: RunStarted | None = None
+        """The undo whose records come now."""
+
+    @property
+    def in_undo(self) -> bool:
+        """Whether the records that come now are those of an undo."""
+        return self._undo is not None
 
     def rows(self, records: Iterable[Record]) -> Iterator[RunLogRow]:
         """The outcomes among a segment's records, as rows, in chain order."""
         for record in records:
             if isinstance(record, RunStarted):
-                self.latest = record
-                self.ended.clear()
+                self._undo = record if record.undoes else None
+                if self._undo is None:
+                    self.latest = record
+                    self.ended.clear()
             if isinstance(record, Recorded) and record.outcome != Outcome.NOT_SENT:
-                if record.outcome != Outcome.DELETED:
+                if record.outcome != Outcome.DELETED and self._undo is None:
                     self.ended[hash(record.path)] = record.outcome
                 yield self._row(record)
             self.history.apply(record)
@@ -53,7 +62,8 @@ class Telling:
     def _row(self, record: Recorded) -> RunLogRow:
         file = record.file or self._file_in_doubt(record)
         done = self.history.done_by_key.get(record.key)
-        run_id = self.latest.run_id if self.latest is not None else ""
+        run = self._undo or self.latest
+        run_id = run.run_id if run is not None else ""
         return _row_of(record, file, done, run_id)
 
     def _file_in_doubt(self, record: Recorded) -> GroupFile | None:
@@ -81,6 +91,9 @@ class Telling:
         if request_id:
             outcome = Outcome.IN_DOUBT
         done = self.history.done_by_key.get(row.idempotency_key) if row.idempotency_key else None
+        if outcome is Outcome.NOT_SENT and done is not None and done.path == row.file_path:
+            # Another run did it after this plan was made.
+            outcome = Outcome.SKIPPED_ALREADY_UPLOADED
         return RunLogRow(
             run.at,
             row.legacy_txnid_norm,

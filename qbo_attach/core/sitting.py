@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from qbo_attach.core.chain import Done, GroupFile
 from qbo_attach.core.existing import Wanting
-from qbo_attach.core.model import Action
+from qbo_attach.core.model import Action, Outcome
 from qbo_attach.core.naming import digest_names, folded
 from qbo_attach.core.tables import VerificationRow
 
@@ -40,14 +40,23 @@ class Decision:
 class Survey:
     """What one pass over all verified rows shows.
 
-    `shared`: natural keys that several attachments have. `gone`: done attachments whose path is
-    not among the rows, by entity and size. `members`: the attachments of each shared key, in
-    order. `names`: hashes of all natural keys.
+    `ok` counts the attachments. `shared`: natural keys that several attachments have, with those
+    in order. `gone`: done attachments whose path is not among the rows, by entity and size.
+    `names`: hashes of all names within their entities; `twice`: of those that occur again.
+    `plain`: hashes of the paths that are done and unchanged, as size, time and etag tell.
     """
 
+    ok: int = 0
+    twice: set[int] = field(default_factory=set)
+    plain: set[int] = field(default_factory=set)
     shared: dict[str, list[VerificationRow]] = field(default_factory=dict)
     gone: dict[tuple[str, str, int], list[Done]] = field(default_factory=dict)
     names: set[int] = field(default_factory=set)
+
+    @property
+    def all_plain(self) -> bool:
+        """Whether every attachment is done and unchanged, under a name that no other has."""
+        return len(self.plain) == self.ok and not self.twice
 
 
 class Sitting:
@@ -113,7 +122,9 @@ class Sitting:
             digest = self.digest(row)
             if digest == MISSING:
                 return Decision(Action.FILE_MISSING, "the file is gone since the inventory")
-            if digest and digest == done.sha256:
+            # What was found in QBO was believed by its size, unread: so it is once more.
+            found = not done.sha256 and done.outcome == Outcome.ALREADY_IN_QBO
+            if digest and (found or digest == done.sha256):
                 return Decision(
                     Action.SKIP, "done; same content at another time", name, key, digest
                 )
@@ -124,12 +135,27 @@ class Sitting:
             return None
         place = (row.qbo_entity_type, row.qbo_entity_id, int(row.size_bytes))
         for done in self._survey.gone.get(place, ()):
-            if done.sha256 == digest and done.key not in self._renamed:
+            if done.key not in self._renamed and self._is_moved(done, row, digest):
                 self._renamed.add(done.key)
                 return Decision(
                     Action.SKIP, f"renamed from {done.path}", done.sent_file_name, done.key, digest
                 )
         return None
+
+    def _is_moved(self, done: Done, row: VerificationRow, digest: str) -> bool:
+        """Whether a done attachment of this entity and size, whose path is gone, is this one.
+
+        Its digest is not known where it was found in QBO by name and size alone, which is believed
+        of its name once more, or where its source was gone when it was adopted.
+        """
+        existing = self._planner.existing
+        known = done.sha256 or (existing.digest(done.attachable_id) if existing else "")
+        if known:
+            return known == digest
+        if done.outcome == Outcome.ALREADY_IN_QBO or existing is None:
+            return done.key == self._planner.natural_key(row)
+        self.to_download.append(done.attachable_id)
+        return False
 
     def _alone(self, row: VerificationRow) -> Decision:
         """Decide on an attachment that shares its name with no other one that is here."""
@@ -234,15 +260,21 @@ class Sitting:
         raise AssertionError("eight digest names are taken")  # pragma: no cover
 
     def _held(self, natural_key: str, members: list[VerificationRow]) -> dict[str, str]:
-        """Digests that are at QBO, or on their way, under these names; and by which path."""
+        """Digests that are at QBO, or on their way, under these names; and by which path.
+
+        What went to an entity that a file was mapped to before is not at the one it has now.
+        """
         held: dict[str, str] = {}
         for member in members:
             done = self._history.done.get(member.file_path)
-            if done is not None and done.sha256:
-                held.setdefault(done.sha256, done.path)
             doubt = self._history.doubtful_file(member.file_path)
-            if doubt is not None and doubt.sha256:
-                held.setdefault(doubt.sha256, doubt.path)
+            for was in (done, doubt):
+                if was is None or not self._planner.entity_is(was, member):
+                    continue
+                unread = was is done and self._planner.facts_equal(done, member)
+                sha256 = was.sha256 or (self.digest(member) if unread else "")
+                if sha256 not in ("", MISSING, CHANGED):
+                    held.setdefault(sha256, was.path)
         holder = self._history.done_by_key.get(natural_key)
         if holder is not None and holder.sha256:
             held.setdefault(holder.sha256, holder.path)

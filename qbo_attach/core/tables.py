@@ -43,7 +43,8 @@ class MappingRow(NamedTuple):
 class VerificationRow(NamedTuple):
     """mapping_verification_log.csv: one row an inventory row, with its status.
 
-    Several entity refs (by an override) stand as `Bill;Invoice` and `12;34`.
+    Several entity refs (by an override) stand as `Bill;Invoice` and `12;34`. `match_rule`: by what
+    the mapping's row was matched, where it was (docs/matching.md).
     """
 
     legacy_txnid_norm: str
@@ -59,6 +60,7 @@ class VerificationRow(NamedTuple):
     size_bytes: str = ""
     modified_at: str = ""
     etag: str = ""
+    match_rule: str = ""
 
 
 class SkipRow(NamedTuple):
@@ -129,6 +131,35 @@ class RunLogRow(NamedTuple):
     duration_ms: str = ""
 
 
+class ReconciliationRow(NamedTuple):
+    """reconciliation.csv: one row an attachment, then one an attachable that is none of them.
+
+    An attachment is a row of the verification log that is `ok`, or one that the run log has as
+    done. `state` and `reason`: see core/reconciliation. The columns from `qbo_entity_type` to
+    `qbo_attachable_id` are what the run log (or, not yet sent, the verification log) has; those
+    that begin with `found_` what QBO shows, empty where it shows nothing. `compared`: `digest`
+    where the bytes were compared, `size` where names, sizes and entities were.
+    """
+
+    file_path: str
+    state: str
+    reason: str
+    qbo_entity_type: str = ""
+    qbo_entity_id: str = ""
+    sent_file_name: str = ""
+    size_bytes: str = ""
+    sha256: str = ""
+    qbo_attachable_id: str = ""
+    found_entity_type: str = ""
+    found_entity_id: str = ""
+    found_file_name: str = ""
+    found_size_bytes: str = ""
+    found_sha256: str = ""
+    found_attachable_id: str = ""
+    compared: str = ""
+    run_id: str = ""
+
+
 INVENTORY = "attachments_inventory.csv"
 MAPPING = "mapping_export.csv"
 VERIFICATION = "mapping_verification_log.csv"
@@ -137,6 +168,7 @@ PLAN = "upload_plan.csv"
 RUNLOG = "qbo_attach_runlog.csv"
 ERRORS = "qbo_attach_errors.csv"
 DUPS = "qbo_attach_dups.csv"
+RECONCILIATION = "reconciliation.csv"
 
 COLUMNS: dict[str, tuple[str, ...]] = {
     INVENTORY: InventoryRow._fields,
@@ -147,6 +179,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     RUNLOG: RunLogRow._fields,
     ERRORS: RunLogRow._fields,
     DUPS: RunLogRow._fields,
+    RECONCILIATION: ReconciliationRow._fields,
 }
 
 Row = TypeVar("Row", bound=tuple[str, ...])

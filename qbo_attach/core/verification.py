@@ -108,19 +108,19 @@ class Verifier:
             if raw_id != last_id or legacy_type != last_type or client != last_client:
                 last_id, last_type, last_client = raw_id, legacy_type, client
                 decision = self._decide(client, legacy_type, raw_id)
-            norm, status, reason, qbo_type, qbo_id = decision
+            norm, status, reason, qbo_type, qbo_id, match_rule = decision
             if status != _EXCLUDED and (
                 problem or status == _UNRECOGNIZED or not is_plain(name, size)
             ):
                 refusal = self._refusal(name, _size_bytes(size, url), problem, status)
                 if refusal is not None:
                     status, reason = refusal
-                    qbo_type = qbo_id = ""
+                    qbo_type = qbo_id = match_rule = ""
             counts[status] += 1
             yield make_row(
                 (
                     norm, legacy_type, raw_id, name, path, qbo_type, qbo_id, status, reason,
-                    client, size, modified_at, etag,
+                    client, size, modified_at, etag, match_rule,
                 )
             )  # fmt: skip
         self.rows_read = read

@@ -48,20 +48,31 @@ class Answers:
             if attachable is not None:
                 self._made(group, file, attachable, answer, duration_s)
             elif fault is not None:
-                match faults.recovery(fault):
-                    case Recovery.IN_DOUBT:
-                        missing.append(file)
-                    case Recovery.NOT_DONE:
-                        again.append(file)
-                    case Recovery.STOP:
-                        self._refused_file(group, file, fault, Outcome.NOT_SENT, duration_s)
-                        session.stop(faults.StopError(fault))
-                    case Recovery.REFUSED:
-                        self._refused_file(group, file, fault, Outcome.ERROR, duration_s)
+                then = self._item_fault(group, file, fault, duration_s)
+                if then is Recovery.IN_DOUBT:
+                    missing.append(file)
+                elif then is Recovery.NOT_DONE:
+                    again.append(file)
         if missing:
             self._doubt(group, missing)
         if again:
-            session.prepare(session.new_group(tuple(again)))
+            session.prepare(self._part(group, tuple(again)))
+
+    def _item_fault(
+        self, group: Group, file: GroupFile, fault: Fault, duration_s: float
+    ) -> Recovery:
+        """What follows for one file that QBO answered with a fault; its outcome, if it has one."""
+        then = faults.recovery(fault)
+        if then is Recovery.STOP:
+            self._session.stop(faults.StopError(fault))
+            if not group.clean:
+                return Recovery.IN_DOUBT
+            self._refused_file(group, file, fault, Outcome.NOT_SENT, duration_s)
+        elif then is Recovery.REFUSED:
+            self._refused_file(group, file, fault, Outcome.ERROR, duration_s)
+        elif group.may_come_late:
+            return Recovery.IN_DOUBT
+        return then
 
     def failed(self, group: Group, error: Exception) -> None:
         """The request had no answer of items; each kind of error has its recovery."""
@@ -124,14 +135,26 @@ class Answers:
             session.prepare(group)
 
     def _refused(self, group: Group, error: faults.RefusedError) -> None:
-        """A whole request was refused: halves go on alone, so that one file holds up no other."""
+        """A whole request was refused: halves go on alone, so that one file holds up no other.
+
+        Of a resend the refusal may be this one's only (a proxy's, say): the looks go on.
+        """
         self._not_done = 0
+        if group.may_come_late:
+            self.in_doubt(group)
+            return
         if len(group.files) == 1:
             self._refused_file(group, group.files[0], error.fault, Outcome.ERROR, 0.0)
             return
         middle = len(group.files) // 2
         for half in (group.files[:middle], group.files[middle:]):
-            self._session.prepare(self._session.new_group(half))
+            self._session.prepare(self._part(group, half))
+
+    def _part(self, group: Group, files: tuple[GroupFile, ...]) -> Group:
+        """Some of a group's files, under a requestid of their own."""
+        part = self._session.new_group(files)
+        part.clean, part.looks = group.clean, group.looks
+        return part
 
     def _unreadable(self, group: Group, error: BodyFailedError) -> None:
         """A source could not be read as planned; its neighbours go on as a new group."""

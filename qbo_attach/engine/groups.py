@@ -8,6 +8,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 
 from qbo_attach.core.chain import GroupFile, Intent
+from qbo_attach.core.history import SETTLED_LOOKS
 from qbo_attach.engine.ports import Sources
 from qbo_attach.qbo.body import BodySource
 from qbo_attach.qbo.multipart import UploadPart
@@ -19,7 +20,8 @@ class Group:
     """Files that travel in one request.
 
     `attempt` counts the sendings, from 1. `send_by` is the clock's monotonic second after which
-    no first byte leaves. `clean`: no sending of these files may have had an effect so far.
+    no first byte leaves. `clean`: no sending of these files may have had an effect so far; else
+    `looks` settled looks found nothing of them since.
     `may_have_left`: a byte of the attempt under way may have left. `digests` are those of the
     bytes that were read for sending, by key.
     """
@@ -29,6 +31,7 @@ class Group:
     files: tuple[GroupFile, ...]
     attempt: int = 1
     clean: bool = True
+    looks: int = 0
     send_by: float = 0.0
     may_have_left: bool = False
     digests: dict[str, str] = field(default_factory=dict)
@@ -38,10 +41,22 @@ class Group:
         """Bytes of all its files."""
         return sum(file.size_bytes for file in self.files)
 
-    def intent(self, written_at: str, send_by: str, marker: str) -> Intent:
+    @property
+    def may_come_late(self) -> bool:
+        """Whether an earlier sending may still have its effect, whatever this one is answered."""
+        return not self.clean and self.looks < SETTLED_LOOKS
+
+    def intent(self, written_at: str, send_by: str, marker: str, clock_offset_s: float) -> Intent:
         """What must be durable before the group's first byte leaves."""
         return Intent(
-            self.request_id, self.boundary, self.attempt, written_at, send_by, marker, self.files
+            self.request_id,
+            self.boundary,
+            self.attempt,
+            written_at,
+            send_by,
+            marker,
+            self.files,
+            clock_offset_s=clock_offset_s,
         )
 
     def parts(self) -> list[UploadPart]:

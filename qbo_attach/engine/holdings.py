@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import timedelta, timezone
+from typing import Protocol, TypeVar
 
 from qbo_attach.core.chain import Done, entity_refs
 from qbo_attach.core.errors import NotStartedError
 from qbo_attach.core.existing import UNKNOWN, Existing
 from qbo_attach.core.history import History
+from qbo_attach.core.model import Attachable
 from qbo_attach.core.ports import Clock
 from qbo_attach.engine.ports import Holdings
 from qbo_attach.qbo.faults import RefusedError
@@ -30,6 +32,27 @@ _AT_ONCE = 4
 _CLOCKS_DIFFER = timedelta(seconds=120)
 
 Entities = dict[str, set[str]]
+
+
+class Takes(Protocol):
+    """What takes attachables one by one; one that was taken before counts for nothing."""
+
+    @property
+    def shown(self) -> int:
+        """How many it has taken."""
+
+    def add(self, attachable: Attachable) -> None:
+        """Take one."""
+
+
+class Learner(Protocol):
+    """What is told the digests of attachables."""
+
+    def learn(self, attachable_id: str, sha256: str) -> None:
+        """Take the digest of an attachable's bytes, or UNKNOWN."""
+
+
+Taker = TypeVar("Taker", bound=Takes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +105,7 @@ async def read_holdings(
     asked_at = now.astimezone(timezone.utc).isoformat(timespec="seconds")
     reads = sum(-(-len(ids) // IDS_PER_QUERY) for ids in entities.values())
     if held == 0 or whole or held // PAGE_ROWS + 1 <= reads:
-        existing = await _read_all(company, realm_id, history, entities, held)
+        existing = await read_all(company, held, lambda: Existing(realm_id, history, entities))
         vanished, looked_for = existing.account(lambda _: True)
         whole = True
     else:
@@ -105,17 +128,25 @@ def _is_at(done: Done, entities: Entities) -> bool:
     )
 
 
-async def _read_all(
-    company: Holdings, realm_id: str, history: History, entities: Entities, held: int
-) -> Existing:
-    """All attachables; again where a deletion meanwhile has moved the pages."""
+async def read_all(company: Holdings, held: int, begin: Callable[[], Taker]) -> Taker:
+    """All attachables; again where a deletion meanwhile has moved the pages.
+
+    Args:
+        company: QBO.
+        held: how many attachables it says it has.
+        begin: makes what takes them; called for each reading.
+
+    Raises:
+        QboError: QBO cannot be read.
+        NotStartedError: attachables are deleted while they are read, again and again.
+    """
     for _ in range(_READINGS):
-        existing = Existing(realm_id, history, entities)
+        taker = begin()
         if held:
             async for attachable in company.all_attachables():
-                existing.add(attachable)
-        if existing.shown >= held:
-            return existing
+                taker.add(attachable)
+        if taker.shown >= held:
+            return taker
         held = await company.attachable_count()
     raise NotStartedError(
         f"QBO says that it has {held:,} attachables, and does not show as many: some are being "
@@ -123,8 +154,8 @@ async def _read_all(
     )
 
 
-async def learn_digests(company: Holdings, existing: Existing, ids: Iterable[str]) -> None:
-    """Download these attachables, and tell `existing` what their bytes are.
+async def learn_digests(company: Holdings, learner: Learner, ids: Iterable[str]) -> None:
+    """Download these attachables, and tell `learner` what their bytes are.
 
     Raises:
         QboError: QBO cannot be read. One that has no bytes to give is no error.
@@ -133,7 +164,7 @@ async def learn_digests(company: Holdings, existing: Existing, ids: Iterable[str
 
     async def work() -> None:
         for attachable_id in waiting:
-            existing.learn(attachable_id, await _digest(company, attachable_id))
+            learner.learn(attachable_id, await _digest(company, attachable_id))
 
     await asyncio.gather(*(work() for _ in range(_AT_ONCE)))
 

@@ -85,6 +85,24 @@ class Holdings(Protocol):
         """An attachable's bytes."""
 
 
+class Inspected(Holdings, Protocol):
+    """What a company holds, also by id; see `qbo.client.QboClient`."""
+
+    @property
+    def requests_sent(self) -> dict[str, int]:
+        """Requests that left, by kind."""
+
+    async def attachables_by_id(self, ids: Sequence[str]) -> list[Attachable]:
+        """Those of these ids that are there: 40 ids a query."""
+
+
+class Deletes(Inspected, Protocol):
+    """A company in which something is deleted; see `qbo.client.QboClient`."""
+
+    async def delete_unchanged(self, attachable: Attachable) -> bool:
+        """Delete it as it was read: True, it is gone; False, somebody changed it since."""
+
+
 class SourceState(Enum):
     """What a source is, seen against the intent that named it."""
 

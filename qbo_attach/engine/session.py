@@ -157,11 +157,18 @@ class UploadSession:
         await self.writer.flush()
 
     def _is_fresh(self, file: GroupFile) -> bool:
+        """Whether the chain, which may have overtaken the plan, knows nothing of it by now."""
         history = self.log.history
-        if file.key in history.done_by_key:
+        done = history.done_by_key.get(file.key)
+        if done is not None and done.path == file.path:
             self.ended[hash(file.path)] = Outcome.SKIPPED_ALREADY_UPLOADED.value
-            return False
-        return file.key not in history.doubt_of_key and file.path not in self._batches
+        return not (
+            done is not None
+            or file.path in history.done
+            or file.key in history.doubt_of_key
+            or file.path in history.doubt_of_path
+            or file.path in self._batches
+        )
 
     def record(self, outcome: Recorded) -> None:
         """Take an attachment's outcome."""
@@ -273,7 +280,10 @@ class UploadSession:
         until = utc_text(written_at + timedelta(seconds=SEND_BY_S))
         for group in groups:
             group.send_by = send_by
-            self.writer.add(group.intent(utc_text(written_at), until, self.options.marker))
+            intent = group.intent(
+                utc_text(written_at), until, self.options.marker, self.company.clock_offset_s
+            )
+            self.writer.add(intent)
         try:
             await self.writer.flush()
         except Exception:  # noqa: BLE001 - the writer told it to `stop`

@@ -6,16 +6,21 @@ earlier one may adopt a group that is there whole, and never leads to a sending.
 
 from __future__ import annotations
 
+import hashlib
+from contextlib import aclosing
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from qbo_attach.core.chain import GroupFile, Intent, Looked, Recorded
+from qbo_attach.core.errors import StorageError
 from qbo_attach.core.history import Doubt
 from qbo_attach.core.model import Attachable, Outcome
 from qbo_attach.core.uploading import after_settled_look, is_ours
 from qbo_attach.engine.groups import Group
 from qbo_attach.engine.ports import SourceState
 from qbo_attach.qbo.faults import QboError
+from qbo_attach.storage.place import SourceError
 from qbo_attach.storage.runlog import utc_text
 
 if TYPE_CHECKING:
@@ -25,7 +30,8 @@ RESENDS = 6
 """A group that is still in doubt after so many settled looks in one run is left to the next."""
 
 _CLOCKS_DIFFER_S = 2.0
-"""Slack of a creation time against our clock, after the offset of QBO's `Date` is taken off."""
+"""Slack of a creation time against the clock of the intent's writer, which may have been another
+machine's, after the offset of QBO's `Date` that it had measured is taken off."""
 
 
 async def settle(session: UploadSession) -> None:
@@ -78,7 +84,7 @@ class Settling:
         for doubt in doubts:
             theirs = found.get(doubt.intent.request_id, {})
             if len(theirs) == len(doubt.open):
-                self._adopt(doubt, theirs)
+                await self._adopt(doubt, theirs)
         await self._session.writer.flush()
 
     async def _settle_due(self) -> None:
@@ -108,7 +114,7 @@ class Settling:
             partial=doubt.partial,
             unchanged=frozenset(k for k, s in states.items() if s is SourceState.UNCHANGED),
         )
-        self._adopt(doubt, then.adopt)
+        await self._adopt(doubt, then.adopt)
         for file in then.give_up:
             missing = states[file.key] is SourceState.MISSING
             self._record(
@@ -130,11 +136,32 @@ class Settling:
             self._looks[group.request_id] = self._looks[intent.request_id]
             session.prepare(group)
 
-    def _adopt(self, doubt: Doubt, found: dict[str, Attachable]) -> None:
+    async def _adopt(self, doubt: Doubt, found: dict[str, Attachable]) -> None:
+        files = {key: doubt.open[key] for key in found}
+        digests = {key: await self._digest(file) for key, file in files.items()}
         for key, attachable in found.items():
             self._record(
-                doubt.intent, doubt.open[key], Outcome.ADOPTED, attachable_id=attachable.id
+                doubt.intent,
+                replace(files[key], sha256=digests[key]),
+                Outcome.ADOPTED,
+                attachable_id=attachable.id,
             )
+
+    async def _digest(self, file: GroupFile) -> str:
+        """Of a file that was sent: a later plan knows it by that, wherever it lies then.
+
+        "" where nothing had read it before it was sent, and it is not there as it was.
+        """
+        if file.sha256:
+            return file.sha256
+        digest = hashlib.sha256()
+        try:
+            async with aclosing(self._session.sources.pieces(file)) as pieces:  # type: ignore[type-var]  # a generator
+                async for piece in pieces:
+                    digest.update(piece)
+        except (SourceError, StorageError, OSError):
+            return ""
+        return digest.hexdigest()
 
     def _record(
         self,
@@ -206,5 +233,7 @@ class Settling:
 
     def _not_before(self, intent: Intent) -> datetime:
         written = datetime.fromisoformat(intent.written_at.replace("Z", "+00:00"))
-        offset_s = self._session.company.clock_offset_s - _CLOCKS_DIFFER_S
-        return written + timedelta(seconds=offset_s)
+        offset_s = intent.clock_offset_s
+        if offset_s is None:
+            offset_s = self._session.company.clock_offset_s
+        return written + timedelta(seconds=offset_s - _CLOCKS_DIFFER_S)

@@ -12,6 +12,7 @@ import uuid
 from collections import Counter
 from collections.abc import Coroutine, Iterator
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from types import TracebackType
@@ -20,7 +21,7 @@ from typing import Any, TypeVar
 from qbo_attach import __version__
 from qbo_attach.core import tables
 from qbo_attach.core.chain import Record, RunStarted
-from qbo_attach.core.errors import NotStartedError, QboAttachError, StoppedError
+from qbo_attach.core.errors import NotStartedError, QboAttachError, StoppedError, StorageError
 from qbo_attach.core.history import History
 from qbo_attach.core.model import Action, Artifact, Outcome, Status
 from qbo_attach.core.planning import (
@@ -54,9 +55,10 @@ from qbo_attach.stages.existing import asked_for, deleted, refuse_if_changed
 from qbo_attach.stages.inputs import log_store
 from qbo_attach.stages.sources import StoredSources, store_name
 from qbo_attach.storage.artifacts import read_table
+from qbo_attach.storage.done_file import DoneFile
 from qbo_attach.storage.files import Store
 from qbo_attach.storage.holder import this_holder
-from qbo_attach.storage.runlog import RunLog, StoredSegments, utc_text
+from qbo_attach.storage.runlog import RunLog, StoredSegments, ended_here, utc_text
 
 _ROWS_A_SEGMENT = 5_000
 """Planned rows whose outcomes go into one segment, where they need no request."""
@@ -80,13 +82,17 @@ class UploadResult:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where a running upload stands. `wait_s`: how long QBO told us to wait from now."""
+    """Where a running upload stands. `wait_s`: how long QBO told us to wait from now.
+
+    `ended` of `expected` attachments have their outcome; `to_send` of these are sent if all is well.
+    """
 
     ended: int
     to_send: int
     in_doubt: int
     requests_sent: int
     wait_s: float
+    expected: int
 
 
 def new_run_id() -> str:
@@ -126,14 +132,18 @@ class UploadRun:
         self.run_id = run_id or new_run_id()
         self.batches: list[Batch] = []
         self.result = UploadResult(self.run_id, {}, {}, (), "")
+        self.company = ""
+        """The company's name, as QBO has it; "" until it was asked."""
         self.notes: list[str] = []
         self._log = log_store(settings)
         self._plan_name = plan_copy(settings.realm_id, self.run_id)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._serve, name="upload-session", daemon=True)
         self._session: UploadSession | None = None
+        self._stop_reason: Exception | None = None
         self._to_send = 0
         self._known = 0
+        self._doubts = 0
 
     def _serve(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -165,6 +175,7 @@ class UploadRun:
             self._end_thread()
 
     def _end_thread(self) -> None:
+        ended_here(self.run_id)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -174,19 +185,23 @@ class UploadRun:
     def send(self, batch: Batch) -> int:
         """Send a batch; returns how many attachments it had, when each has an outcome, durably.
 
-        A stopped run returns at once: what is left has no outcome and goes in the next run.
+        A stopped run returns 0 at once: what is left has no outcome and goes in the next run.
         """
+        stopped = self._opened.stopped
+        if stopped is not None:
+            return 0
         files = [group_file(row) for row in read_batch(self._log, self._plan_name, batch)]
         try:
             self._call(self._opened.submit(files)).result()
         except Exception as error:
             if error is not self._opened.stopped:
                 raise
-            # Its reason is in the result; the other batches end the same way.
+            return 0  # its reason is in the result; the other batches end the same way
         return len(files)
 
     def stop(self, reason: Exception) -> None:
         """Send nothing more; requests in flight get DRAIN_S to be answered."""
+        self._stop_reason = self._stop_reason or reason  # for a session that is not open yet
         if self._session is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._session.stop, reason)
 
@@ -199,6 +214,7 @@ class UploadRun:
             in_doubt=len(session.log.history.doubt_of_key),
             requests_sent=sum(session.company.requests_sent.values()),
             wait_s=max(0.0, session.pacer.paused_until - session.clock.monotonic()),
+            expected=self._to_send + self._known + self._doubts,
         )
 
     @property
@@ -219,8 +235,10 @@ class UploadRun:
             run_id=self.run_id,
             new_nonce=lambda: uuid.uuid4().hex,
             lease_s=settings.lease_s,
+            new_rows=DoneFile,
         )
         await runlog.open()
+        self._doubts = len(runlog.history.doubt_of_key)
         plan, records = await asyncio.to_thread(self._keep_plan, runlog, clock)
         if plan.rows != ok:
             raise NotStartedError(
@@ -232,7 +250,7 @@ class UploadRun:
         company = ""
         if self.batches or runlog.history.doubts:
             try:
-                company = await client.company_name()
+                self.company = company = await client.company_name()
                 await self._look_again(client, runlog.history, plan)
             except QboError as error:
                 raise NotStartedError(f"nothing was sent: {error}") from error
@@ -253,6 +271,8 @@ class UploadRun:
             ),
             new_id=lambda: uuid.uuid4().hex,
         )
+        if self._stop_reason is not None:
+            self._session.stop(self._stop_reason)
         before = runlog.history.files_dir
         if before and before != settings.files_dir:
             self.notes.append(f"FILES_DIR was {before} in the last run; compare the plan.")
@@ -300,8 +320,9 @@ class UploadRun:
                 facts = new_facts(row, runlog.history)
                 if facts is not None:
                     records.append(facts)
-                done = runlog.history.done.get(row.file_path)
-                if row.gone_attachable_id and done and done.attachable_id == row.gone_attachable_id:
+                gone = row.gone_attachable_id
+                done = runlog.history.done.get(row.file_path) if gone else None
+                if done is not None and done.attachable_id == gone:
                     records.append(deleted(done, utc_text(clock.utcnow())))
                 self._known += row.action in KNOWN_ACTIONS
                 self._to_send += row.action == Action.SEND
@@ -316,6 +337,9 @@ class UploadRun:
         session = self._opened
         try:
             await session.finish(self._outcomes)
+        except StorageError as error:
+            # What was sent stays sent: the run has stopped, and its tables can still be derived.
+            session.stop(StoppedError(f"{error}; run again to go on"))
         finally:
             stopped = session.stopped
             self.result = UploadResult(
@@ -328,7 +352,8 @@ class UploadRun:
             await session.company.aclose()
             # Its folded log is large; what follows (the report) folds its own.
             self._session = None
-        remove_older_plans(self._log, self.settings.realm_id, self.run_id)
+        with suppress(StorageError):  # one that is left over is removed by the next run
+            remove_older_plans(self._log, self.settings.realm_id, self.run_id)
 
     def _outcomes(self) -> dict[str, int]:
         """Each planned attachment's outcome in this run, counted."""

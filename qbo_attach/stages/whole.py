@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from qbo_attach.core import tables
+from qbo_attach.core.errors import StoppedError, StorageError
 from qbo_attach.core.model import StageResult
 from qbo_attach.core.reporting import exit_status
 from qbo_attach.core.tables import VerificationRow
@@ -52,7 +53,14 @@ def upload_and_report(settings: Settings, run: UploadRun) -> RunSummary:
     """Send every batch of a plan that is there, settle, and derive the tables."""
     with run, ThreadPoolExecutor(BATCHES_AT_ONCE) as pool:
         list(pool.map(run.send, run.batches))
-    return summarise(settings, run)
+    try:
+        return summarise(settings, run)
+    except StorageError as error:
+        # Not "not started": what was sent is in the run log, whatever becomes of the tables.
+        tables_too = f"no tables were derived: {error}"
+        if run.result.stopped:
+            raise StoppedError(f"{run.result.stopped}; {tables_too}") from error
+        raise StoppedError(f"{tables_too}; run again to go on") from error
 
 
 def summarise(settings: Settings, run: UploadRun) -> RunSummary:

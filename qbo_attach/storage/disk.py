@@ -10,12 +10,11 @@ import stat
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 from qbo_attach.core.errors import StorageError
 from qbo_attach.core.model import ListedFile
 from qbo_attach.storage.place import (
-    PIECE_BYTES,
     SMALL_BYTES,
     SourceChangedError,
     SourceMissingError,
@@ -29,6 +28,8 @@ from qbo_attach.storage.place import (
 
 T = TypeVar("T")
 
+_PIECE_BYTES = 1 << 20
+"""Two at a time for each file in flight are in memory, and threads keep room for some."""
 _READABLE_BY_ALL = 0o444
 _EFFECTIVE = os.access in os.supports_effective_ids
 _READ = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
@@ -125,7 +126,7 @@ class Disk:
         try:
             left = file.size_bytes
             while left:
-                piece = await self._in_thread(lambda n=left: stream.read(min(n, PIECE_BYTES)))  # type: ignore[misc]  # n is an int
+                piece = await self._in_thread(lambda n=left: stream.read(min(n, _PIECE_BYTES)))  # type: ignore[misc]  # n is an int
                 left -= len(piece)
                 if not left or not piece:
                     await self._in_thread(lambda: _check_open(file, stream))
@@ -229,7 +230,8 @@ class Disk:
         name = f"{folder}/{own_temporary_name()}"
         try:
             _make_folder(Path(folder))
-            return name, os.fdopen(os.open(name, _CREATE, 0o600 if private else 0o666), "wb")
+            descriptor = os.open(name, _CREATE, 0o600 if private else 0o666)
+            return name, io.BufferedWriter(_Output(descriptor, lambda e: self._failed(path, e)))
         except OSError as error:
             raise self._failed(path, error) from error
 
@@ -257,6 +259,20 @@ class Disk:
         if isinstance(error, PermissionError):
             return StorageError(where, f"{reason}; give this account access to it")
         return StorageError(where, f"cannot be used: {reason}")
+
+
+class _Output(io.FileIO):
+    """A file being written; a full disk is told as such, whoever's write or close meets it."""
+
+    def __init__(self, descriptor: int, explained: Callable[[OSError], StorageError]) -> None:
+        super().__init__(descriptor, "wb")
+        self._explained = explained
+
+    def write(self, data: Any, /) -> int:  # noqa: ANN401  # a buffer, which has no name before 3.12
+        try:
+            return super().write(data)
+        except OSError as error:
+            raise self._explained(error) from error
 
 
 def _listed(entry: os.DirEntry[str], path: str) -> ListedFile:

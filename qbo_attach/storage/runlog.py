@@ -18,6 +18,7 @@ from typing import Protocol
 
 from qbo_attach.core.chain import (
     FORMAT,
+    Deleting,
     Holder,
     Record,
     SegmentHeader,
@@ -182,6 +183,18 @@ async def _read(segments: Segments, rows: DoneRows) -> Chain:
     return Chain(history, last, link.sha256, len(numbers))
 
 
+_ENDED_HERE: set[str] = set()
+
+
+def ended_here(run_id: str) -> None:
+    """A run of this process writes and sends no more, whether or not it could say so in its log.
+
+    Without this a run whose log could not be written would keep the realm from the next one of
+    the same process, which lives.
+    """
+    _ENDED_HERE.add(run_id)
+
+
 class RunLog:
     """The run log held by one run.
 
@@ -247,6 +260,8 @@ class RunLog:
     async def _outlast(self, last: SegmentHeader, first_read: float) -> None:
         """Return when the holder is gone for certain; raise when it lives."""
         who = f"{last.holder}, run {last.run_id}"
+        if last.holder == self._holder and last.run_id in _ENDED_HERE:
+            return
         life = self._life(last.holder)
         if life is Life.GONE:
             return
@@ -308,7 +323,7 @@ class RunLog:
             prev_sha256=self._sha256,
             snapshot_seq=self._snapshot_seq,
             is_snapshot=part > 0,
-            format=1 if parts == 1 else FORMAT,
+            format=FORMAT if parts > 1 or any(isinstance(r, Deleting) for r in records) else 1,
             part=max(part, 1),
             parts=parts,
         )
@@ -328,11 +343,18 @@ class RunLog:
                 f"{self.url}/{name} is taken by another run; this one stops and sends nothing more"
             )
             if first:
-                raise LeaseHeldError("it began at the same moment") from self._failed
+                raise LeaseHeldError(await self._writer_of(name)) from self._failed
             raise self._failed
         self._first_append = False
         self._seq = header.seq
         self._sha256 = hashlib.sha256(data).hexdigest()
+
+    async def _writer_of(self, name: str) -> str:
+        try:
+            header = decode_header(await self._segments.read(name), f"{self.url}/{name}")
+        except (OSError, StorageError, RunLogDamagedError):
+            return "it began at the same moment"
+        return f"{header.holder}, run {header.run_id}, which began at the same moment"
 
     _first_append = True
 

@@ -15,7 +15,7 @@ from qbo_attach.core.file_types import built_in_file_types
 from qbo_attach.core.history import History
 from qbo_attach.core.model import Attachable, EntityRef
 from qbo_attach.core.naming import digest_in_name, digest_name, folded, idempotency_key
-from qbo_attach.core.planning import Planner, group_file, known_outcomes
+from qbo_attach.core.planning import Planner, group_file, known_outcomes, new_facts
 from qbo_attach.core.tables import PlanRow, VerificationRow
 
 REALM = "77"
@@ -203,6 +203,23 @@ def test_an_existing_one_is_an_outcome_once_and_then_done() -> None:
     assert list(known_outcomes(plan, history, NOW)) == []
     again = plan_with([row], [attachable(5, "a.pdf")], None, history)["x/a.pdf"]
     assert again.action == "skip"
+
+
+def test_an_existing_one_in_a_copied_tree_is_read_once_and_skipped() -> None:
+    row = verified("x/a.pdf")
+    history = History().fold([STARTED])
+    history.fold(
+        known_outcomes(plan_with([row], [attachable(5, "a.pdf")])["x/a.pdf"], history, NOW)
+    )
+    copied = row._replace(modified_at="2026-02-05T08:00:00.5Z")
+    plan = plan_with([copied], [], {"x/a.pdf": A}, history)["x/a.pdf"]
+    assert plan.action == "skip"
+    facts = new_facts(plan, history)
+    assert facts is not None
+    history.apply(facts)
+    assert plan_with([copied], [], {}, history)["x/a.pdf"].action == "skip"
+    edited = copied._replace(modified_at=NOW)
+    assert plan_with([edited], [], {"x/a.pdf": B}, history)["x/a.pdf"].action == "changed"
 
 
 def test_only_entities_to_which_something_is_sent_need_reading() -> None:

@@ -200,6 +200,11 @@ def same_state(one: History, other: History) -> None:
             assert doubt.intent == theirs.intent
 
 
+def in_memory(history: History) -> list[Record]:
+    """A snapshot's records: of rows in memory none is a line."""
+    return [record for record in history.snapshot(0) if not isinstance(record, bytes)]
+
+
 @given(STEPS)
 @settings(max_examples=300, deadline=None)
 def test_a_snapshot_written_and_read_back_folds_to_the_same_state(
@@ -219,7 +224,7 @@ def test_what_follows_a_snapshot_folds_as_if_there_had_been_none(
     first = chain_of(before)
     rest = chain_of([*before, *[("run",)], *after])[len(first) :]
     whole = History().fold([*first, *rest])
-    same_state(whole, History().fold(History().fold(first).snapshot(0)).fold(rest))
+    same_state(whole, History().fold(in_memory(History().fold(first))).fold(rest))
 
 
 def test_a_history_of_any_size_has_a_short_repr() -> None:
@@ -231,5 +236,5 @@ def test_a_history_of_any_size_has_a_short_repr() -> None:
 
 def test_the_last_runs_files_dir_is_known_after_a_snapshot() -> None:
     started = RunStarted("run", "2026-01-01T00:00:00Z", "1", "other", "", "/old", "disk", "0")
-    folded = History().fold(History().fold([started]).snapshot(1))
+    folded = History().fold(in_memory(History().fold([started])))
     assert folded.files_dir == "/old"

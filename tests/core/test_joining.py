@@ -20,7 +20,7 @@ Row = tuple[str, str, str, str]
 def joiner(
     *rows: Row, overrides: str = "", include: tuple[str, ...] = (), prefix: str = "80"
 ) -> Joiner:
-    index = MappingIndex([(n, *row) for n, row in enumerate(rows, 2)], TYPES, "m.csv")
+    index = MappingIndex([(n, *row, "") for n, row in enumerate(rows, 2)], TYPES, "m.csv")
     decided = Overrides()
     if overrides:
         text = "legacy_id,entity_refs,reason,by_whom\n" + overrides
@@ -97,8 +97,8 @@ def test_a_folder_gets_one_status(rows: list[Row], folder: str, raw_id: str, sta
 
 def test_a_concrete_folder_takes_its_own_type() -> None:
     found = joiner(BILL, INVOICE)
-    assert decide(found, "Bill", "80A")[3:] == ("Bill", "1")
-    assert decide(found, "INVOICE", "80A")[3:] == ("Invoice", "2")
+    assert decide(found, "Bill", "80A")[3:] == ("Bill", "1", "")
+    assert decide(found, "INVOICE", "80A")[3:] == ("Invoice", "2", "")
 
 
 @pytest.mark.parametrize("rows", [[BILL, INVOICE], [INVOICE, BILL]])
@@ -124,12 +124,12 @@ def test_an_override_wins_over_everything_the_mapping_says() -> None:
     contradicting = [BILL, ("A", "BILL", "BILL", "2"), ("80A", "INVOICE", "INVOICE", "3")]
     found = joiner(*contradicting, overrides="A,Bill:12;Invoice:34,split,Ann\n")
     decision = decide(found, "Txn", "80A")
-    assert decision == ("A", "ok", "override by Ann: split", "Bill;Invoice", "12;34")
+    assert decision == ("A", "ok", "override by Ann: split", "Bill;Invoice", "12;34", "")
 
 
 def test_an_override_excludes_with_its_reason() -> None:
     decision = decide(joiner(BILL, overrides="A,exclude,voided,Ann\n"), "Txn", "80A")
-    assert decision == ("A", "excluded", "override by Ann: voided", "", "")
+    assert decision == ("A", "excluded", "override by Ann: voided", "", "", "")
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ def refused(text: str | bytes) -> str:
 
 
 def index(*rows: tuple[str, str, str, str]) -> MappingIndex:
-    return MappingIndex([(n, *row) for n, row in enumerate(rows, 2)], TYPES, "m.csv")
+    return MappingIndex([(n, *row, "") for n, row in enumerate(rows, 2)], TYPES, "m.csv")
 
 
 def folder(name: str) -> LegacyType:
@@ -67,7 +67,7 @@ PAGE = {"QueryResponse": {"QbdtEntityIdMapping": [INTUIT], "startPosition": 1}, 
     ],
 )
 def test_csv_is_read_in_any_of_its_forms(text: str | bytes) -> None:
-    assert read(text) == [(2, *FOUR)]
+    assert read(text) == [(2, *FOUR, "")]
 
 
 @pytest.mark.parametrize(
@@ -83,17 +83,17 @@ def test_csv_is_read_in_any_of_its_forms(text: str | bytes) -> None:
     ],
 )
 def test_json_is_read_in_any_of_its_forms(text: str | bytes) -> None:
-    assert read(text) == [(1, *FOUR)]
+    assert read(text) == [(1, *FOUR, "")]
 
 
 def test_json_lines_keep_their_line_numbers() -> None:
     empty = {"QueryResponse": {}, "time": "now"}
     lines = [json.dumps(INTUIT), "", json.dumps(PAGE), json.dumps(empty), json.dumps(LOWER)]
-    assert read("\n".join(lines)) == [(1, *FOUR), (3, *FOUR), (5, *FOUR)]
+    assert read("\n".join(lines)) == [(1, *FOUR, ""), (3, *FOUR, ""), (5, *FOUR, "")]
 
 
 def test_records_of_qbo_become_rows() -> None:
-    assert list(mapping_rows([INTUIT, LOWER], "qbo")) == [(1, *FOUR), (2, *FOUR)]
+    assert list(mapping_rows([INTUIT, LOWER], "qbo")) == [(1, *FOUR, ""), (2, *FOUR, "")]
 
 
 @pytest.mark.parametrize(
@@ -188,7 +188,7 @@ ROWS = st.lists(
 
 @given(ROWS)
 def test_normalising_twice_is_normalising_once(rows: list[tuple[str, str, str, str]]) -> None:
-    once = list(normalise_mapping([(2, *row) for row in rows], TYPES, "m"))
+    once = list(normalise_mapping([(2, *row, "") for row in rows], TYPES, "m"))
     data = b"".join(encode_table(COLUMNS[MAPPING], once))
     assert normalised(data) == once
 
@@ -242,8 +242,16 @@ def test_the_short_way_agrees_with_the_long_one() -> None:
         ("B", "INVOICE", "INVOICE", "2"),
         ("C", "PAYCHECK", "PAYCHECK", "3"),
     )
-    assert found.only("A", folder("Txn")) == found.only("A", folder("Bill")) == ("Bill", "1")
+    assert found.only("A", folder("Txn")) == found.only("A", folder("Bill")) == ("Bill", "1", "")
     assert found.only("A", folder("List")) is None
     assert found.only("A", folder("List")) is None
     assert [found.only(i, folder("Txn")) for i in "BCD"] == [None, None, None]
     assert [found.knows(i) for i in "AD"] == [True, False]
+
+
+def test_a_match_rule_travels_with_its_row() -> None:
+    text = HEADER.strip() + ",match_rule,desktop_name\nA,BILL,Bill,1,all,Abbott\nB,BILL,Bill,2,,\n"
+    found = MappingIndex(read(text), TYPES, "m.csv")
+    assert found.only("A", folder("Txn")) == ("Bill", "1", "all")
+    assert found.only("B", folder("Txn")) == ("Bill", "2", "")
+    assert [row.match_rule for row in found.of("A")] == ["all"]

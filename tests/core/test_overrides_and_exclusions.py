@@ -114,3 +114,13 @@ def test_each_rule_has_its_settings_name(name: str, size_bytes: int | None, rule
     rules = Exclusions(["draft*"], [".tmp", "BAK"], 10, 100)
     assert rules.rule(name, size_bytes) == rule
     assert not rules.surely_passes(name)
+
+
+def test_candidates_of_matching_that_are_not_decided_yet_are_passed_over() -> None:
+    text = (
+        "legacy_id,entity_refs,by_whom,reason,candidate_1\n"
+        "A-1,,,chosen among the candidates,Bill:1\nB-1,Bill:2,Ann,chosen among the candidates,Bill:2\n"
+    )
+    found = read_overrides(io.BytesIO(text.encode()), "c.csv", TYPES)
+    assert len(found) == 1
+    assert found.unused() == ["B-1"]

@@ -138,6 +138,12 @@ def test_done_with_another_digest_or_size_is_changed() -> None:
     assert planned([row._replace(size_bytes="11")], history)["x/a.pdf"].action == "changed"
 
 
+def test_one_adopted_without_a_digest_is_changed_when_its_time_is_another() -> None:
+    history = done(sendable(verified("1/a.pdf")))
+    row = verified("1/a.pdf", at=TUESDAY)
+    assert planned([row], history)["1/a.pdf"].action == "changed"
+
+
 def test_done_under_another_entity_is_changed() -> None:
     row = verified("x/a.pdf")
     plan = planned([row._replace(qbo_entity_id="2")], done(sendable(row)))["x/a.pdf"]

@@ -42,7 +42,7 @@ def verifier(
     exclusions: Exclusions | None = None,
 ) -> Verifier:
     rows = MAPPING if mapping is None else mapping
-    index = MappingIndex([(n, *row) for n, row in enumerate(rows, 2)], TYPES, "m.csv")
+    index = MappingIndex([(n, *row, "") for n, row in enumerate(rows, 2)], TYPES, "m.csv")
     rules = Rules(
         DEFAULT_LAYOUT,
         ClientRules(clients, exclude_clients),

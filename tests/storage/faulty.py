@@ -27,7 +27,8 @@ class Proxy:
 
     endpoint: str
     faults: list[tuple[str, str]] = field(default_factory=list)
-    """(method, fault); fault: `lose` the answer after the effect, `cut` the body, `refuse` (503)."""
+    """(method, fault); fault: `lose` the answer after the effect, `cut` the body, `refuse` (503),
+    `deny` (403)."""
     seen: list[str] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -56,8 +57,9 @@ def faulty_proxy(upstream: str) -> Iterator[Proxy]:
         def forward(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             fault = proxy.fault_for(self.command)
-            if fault == "refuse":
-                self.answer(503, {}, b"<Error><Code>SlowDown</Code></Error>")
+            if fault in REFUSALS:
+                status, code = REFUSALS[fault]
+                self.answer(status, {}, f"<Error><Code>{code}</Code></Error>".encode())
                 return
             connection = http.client.HTTPConnection(host)
             headers = {k: v for k, v in self.headers.items() if k.lower() != "expect"}
@@ -102,4 +104,5 @@ def faulty_proxy(upstream: str) -> Iterator[Proxy]:
         thread.join()
 
 
+REFUSALS = {"refuse": (503, "SlowDown"), "deny": (403, "AccessDenied")}
 SKIPPED = {"content-length", "transfer-encoding", "connection"}

@@ -20,7 +20,7 @@ from qbo_attach.core.chain import (
 from qbo_attach.core.errors import LeaseHeldError, LeaseLostError, RunLogDamagedError, StorageError
 from qbo_attach.storage.files import Store
 from qbo_attach.storage.holder import Life, life_of, this_holder
-from qbo_attach.storage.runlog import RunLog, StoredSegments, read_chain, read_segments
+from qbo_attach.storage.runlog import RunLog, StoredSegments, ended_here, read_chain, read_segments
 from tests.qbo.virtual_clock import VirtualClock
 
 REALM = "77"
@@ -173,6 +173,25 @@ async def test_a_holder_that_lives_keeps_the_lease() -> None:
         await runlog(segments).open()
 
 
+async def test_a_run_that_ended_in_this_process_does_not_keep_the_lease_from_the_next() -> None:
+    segments = MemorySegments()
+    log = RunLog(
+        segments,
+        VirtualClock(),
+        holder=this_holder(),
+        run_id="could not write its end",
+        new_nonce=lambda: "n",
+    )
+    await log.open()
+    await log.append([refused("a")])
+    with pytest.raises(LeaseHeldError):
+        await runlog(segments, holder=this_holder()).open()
+    ended_here("could not write its end")
+    assert list((await runlog(segments, holder=this_holder()).open()).refused) == ["a"]
+    with pytest.raises(LeaseHeldError):
+        await runlog(segments, life=Life.ALIVE).open()
+
+
 async def test_a_holder_whose_process_is_gone_is_taken_over_at_once() -> None:
     here = this_holder()
     dead = Holder(here.host, here.pid, here.boot_id, here.pid_namespace, "1")
@@ -243,7 +262,7 @@ async def test_of_two_runs_that_begin_at_one_moment_the_second_did_not_start() -
     await first.open()
     await second.open()
     await first.append([refused("a")])
-    with pytest.raises(LeaseHeldError):
+    with pytest.raises(LeaseHeldError, match=r"process .* on .*, run .*, which began at the same"):
         await second.append([refused("b")])
 
 

@@ -1,0 +1,209 @@
+"""Deleting what a run made: look, intent, delete, outcome.
+
+An attachable is read first, and left if it is not what the run left. What is to be deleted stands
+in the run log before its request leaves, and the request carries the SyncToken that was read. A
+delete may be asked for twice without harm: what is gone is gone, and no id is ever given again. So
+an undo that was cut off is simply run again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from qbo_attach.core.chain import Deleting, Done, Recorded, RunEnded, RunStarted
+from qbo_attach.core.errors import QboAttachError, StoppedError
+from qbo_attach.core.model import Attachable, EntityRef, Outcome
+from qbo_attach.core.ports import Clock
+from qbo_attach.core.undoing import is_undone_by, why_left
+from qbo_attach.core.uploading import RefusalWatch
+from qbo_attach.engine.ports import Deletes, Log
+from qbo_attach.engine.writer import LogWriter
+from qbo_attach.qbo import faults
+from qbo_attach.storage.runlog import utc_text
+
+CHUNK = 120
+"""Attachables that are read, noted and deleted together: three queries."""
+_AT_ONCE = 10
+
+_GONE_BEFORE = "it was gone already"
+_CUT_OFF = "it is gone: the delete of an undo that was cut off had arrived"
+
+
+@dataclass(frozen=True, slots=True)
+class UndoOptions:
+    """What an undo goes by. `entities`: the only ones whose attachables are to go; none: all."""
+
+    entities: frozenset[EntityRef] = frozenset()
+    drain_s: float = 20.0
+    lease_s: float = 60.0
+
+
+@dataclass(slots=True)
+class Undoing:
+    """One undo at work. Belongs to one event loop.
+
+    `counts` by outcome. `stopped`: why it ended early, None if it did not.
+    """
+
+    clock: Clock
+    log: Log
+    company: Deletes
+    options: UndoOptions
+    told: Callable[[Done, str, str], None]
+    """Called with each attachment that has its outcome, the outcome, and the reason."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    stopped: Exception | None = None
+    _refusals: RefusalWatch = field(default_factory=RefusalWatch)
+    _work: asyncio.Task[None] | None = None
+    _ending: asyncio.Task[None] | None = None
+    _writer: LogWriter = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._writer = LogWriter(
+            self.log, self.clock, on_failure=self.stop, renew_every_s=self.options.lease_s / 3
+        )
+
+    def stop(self, reason: Exception) -> None:
+        """Begin no more deletes; those under way get DRAIN_S. The first reason stands."""
+        if self.stopped is None:
+            self.stopped = reason
+            asyncio.get_running_loop().call_later(self.options.drain_s, self._give_up)
+
+    def _give_up(self) -> None:
+        if self._work is not None:
+            self._ending = asyncio.ensure_future(self._writer.cancel([self._work]))
+
+    async def run(self, started: RunStarted, keys: Sequence[str]) -> None:
+        """Undo these attachments, and end the undo in the run log.
+
+        Args:
+            started: the undo's start; `undoes` names the run.
+            keys: idempotency keys of what the run made.
+
+        Raises:
+            LeaseHeldError: another run began at the same moment.
+            StorageError, OSError: the run log cannot be written.
+        """
+        self._writer.add(started)
+        await self._writer.flush()
+        keeper = asyncio.ensure_future(self._writer.keep())
+        self._work = asyncio.ensure_future(self._undo_all(started.undoes, keys))
+        try:
+            await self._work
+        except faults.QboError as error:
+            self.stop(error)
+        except asyncio.CancelledError:
+            if self.stopped is None:
+                raise
+        except (OSError, QboAttachError):
+            if self._writer.failure is None:
+                raise
+        finally:
+            await self._writer.cancel([keeper])
+        if self._writer.failure is None:
+            await self._writer.flush()
+            await self._end(started.run_id)
+
+    async def _undo_all(self, undoes: str, keys: Sequence[str]) -> None:
+        for start in range(0, len(keys), CHUNK):
+            if self.stopped is not None:
+                break
+            await self._undo(undoes, keys[start : start + CHUNK])
+
+    async def _end(self, run_id: str) -> None:
+        end = RunEnded(
+            run_id,
+            utc_text(self.clock.utcnow()),
+            dict(self.counts),
+            sum(self.company.requests_sent.values()),
+            str(self.stopped) if self.stopped is not None else "",
+        )
+        changed = bool(self.counts[Outcome.DELETED])
+        await self.log.append([end], release=not changed)
+        if changed:
+            await self.log.append_snapshot()
+
+    async def _undo(self, undoes: str, keys: Sequence[str]) -> None:
+        """One chunk: what is to go has its intent durable before its request leaves."""
+        dones = [
+            done
+            for key in keys
+            if (done := self.log.history.rows.at_key(key)) is not None
+            # The keys were found before the lease was held.
+            and is_undone_by(done, undoes, self.options.entities)
+        ]
+        found = await self.company.attachables_by_id([done.attachable_id for done in dones])
+        shown = {one.id: one for one in found}
+        going: list[tuple[Done, Attachable]] = []
+        for done in dones:
+            # What a query does not show may still be there: its id tells.
+            one = shown.get(done.attachable_id) or await self.company.read_attachable(
+                done.attachable_id
+            )
+            if one is None:
+                cut_off = done.key in self.log.history.deleting
+                self._record(done, Outcome.DELETED, _CUT_OFF if cut_off else _GONE_BEFORE)
+                continue
+            reason = why_left(done, one, self.options.entities)
+            if reason:
+                self._record(done, Outcome.CHANGED, reason)
+            else:
+                at = utc_text(self.clock.utcnow())
+                self._writer.add(Deleting(at, undoes, done.key, done.path, one.id))
+                going.append((done, one))
+        if not going:
+            return
+        await self._writer.flush()
+        waiting = iter(going)
+
+        async def work() -> None:
+            for done, one in waiting:
+                await self._delete(done, one)
+
+        results = await asyncio.gather(*(work() for _ in range(_AT_ONCE)), return_exceptions=True)
+        for result in results:
+            if result is not None:
+                raise result
+
+    async def _delete(self, done: Done, one: Attachable) -> None:
+        if self.stopped is not None:
+            self._record(done, Outcome.NOT_SENT, "the undo stopped before")
+            return
+        try:
+            gone = await self.company.delete_unchanged(one)
+        except faults.RefusedError as error:
+            fault = error.fault
+            self._record(done, Outcome.ERROR, f"{fault}. {faults.remedy(fault)}")
+            if self._refusals.answered(fault.code):
+                self.stop(StoppedError(f"QBO refuses most deletes with the same fault: {fault}"))
+        except faults.InDoubtError as error:
+            # It may be gone or not; its intent stays open, and the next undo looks.
+            self.stop(error)
+        except faults.QboError as error:
+            self._record(done, Outcome.NOT_SENT, str(error))
+            self.stop(error)
+        else:
+            self._refusals.answered("")
+            if gone:
+                self._record(done, Outcome.DELETED, "")
+            else:
+                self._record(done, Outcome.CHANGED, "somebody edited it in QBO at this moment")
+
+    def _record(self, done: Done, outcome: Outcome, reason: str) -> None:
+        self._writer.add(
+            Recorded(
+                at=utc_text(self.clock.utcnow()),
+                outcome=outcome.value,
+                key=done.key,
+                path=done.path,
+                attachable_id=done.attachable_id,
+                sha256=done.sha256,
+                error=reason,
+            )
+        )
+        self.counts[outcome.value] += 1
+        self.told(done, outcome.value, reason)
