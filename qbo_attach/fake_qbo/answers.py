@@ -157,7 +157,7 @@ def encode_body(reply: Reply, head: Head) -> None:
     """Turn the payload into the body, as JSON or XML."""
     if reply.payload is None:
         return
-    if wants_xml(head):
+    if head.xml:
         reply.body = _xml(reply.payload)
         reply.headers.setdefault("Content-Type", "application/xml;charset=utf-8")
     else:
@@ -183,10 +183,22 @@ def _common(trace: str, now: float) -> dict[str, str]:
     }
 
 
-def wants_xml(head: Head) -> bool:
-    """Whether the client asked for XML; JSON is the answer to everything else."""
-    accept = head.headers.get("accept", "").lower()
-    return "xml" in accept and "json" not in accept and "format=json" not in head.query
+def wants_xml(head: Head, sent: str, unasked: str) -> bool:
+    """Whether the answer goes out as XML.
+
+    Args:
+        head: whose `Accept` decides where it names JSON or XML.
+        sent: type of what was sent: of the body, or of an upload's first metadata.
+        unasked: the switch `unasked_format`, for an `Accept` that names neither. Intuit's PHP SDK
+            asks for `*/*` when it uploads and queries, and reads XML only; .NET's, when it is set
+            to XML, asks for nothing.
+    """
+    accept, sent = head.headers.get("accept", "").lower(), sent.lower()
+    if "json" in accept or "format=json" in head.query:
+        return False
+    if "xml" in accept or unasked == "xml":
+        return True
+    return unasked == "sent" and ("xml" in sent or sent.startswith("application/text"))
 
 
 def _dumps(payload: JSON) -> bytes:

@@ -71,15 +71,15 @@ class App:
         if reply.cut == "answer":
             await _cut(scope)
             return
-        length = len(reply.body) if reply.content is None else reply.content.size
+        length = len(reply.body) if reply.content is None else reply.content.size - reply.start
         headers = [
             (k.encode("latin-1"), v.encode("latin-1", "replace")) for k, v in reply.headers.items()
         ]
         headers.append((b"content-length", str(length).encode()))
         await send({"type": "http.response.start", "status": reply.status, "headers": headers})
         if reply.cut == "body":
-            half = reply.body[: len(reply.body) // 2]
-            await send({"type": "http.response.body", "body": half, "more_body": True})
+            for piece in _beginning(self._pieces(reply), length // 2):
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
             await _cut(scope, flush=True)
             return
         if reply.content is None and not reply.spread_s:
@@ -93,23 +93,45 @@ class App:
 
     def _pieces(self, reply: Reply) -> Iterator[bytes]:
         if reply.content is not None:
-            return self.company.state.vault.read(reply.content.sha256)
+            return _behind(self.company.state.vault.read(reply.content.sha256), reply.start)
         size = len(reply.body) // _SLOW_PIECES + 1
         return (reply.body[at : at + size] for at in range(0, len(reply.body), size))
+
+
+def _behind(pieces: Iterator[bytes], start: int) -> Iterator[bytes]:
+    """What comes behind the first bytes."""
+    for piece in pieces:
+        if start < len(piece):
+            yield piece[start:] if start else piece
+        start = max(0, start - len(piece))
+
+
+def _beginning(pieces: Iterator[bytes], length: int) -> Iterator[bytes]:
+    """The first bytes alone."""
+    for piece in pieces:
+        if length <= 0:
+            return
+        yield piece[:length]
+        length -= len(piece)
 
 
 def _head(scope: Message) -> Head:
     headers: dict[str, str] = {}
     for name, value in scope["headers"]:
         headers[name.decode("latin-1").lower()] = value.decode("latin-1")
-    host = headers.get("host", "")
-    if not host:
-        server = scope.get("server") or ("127.0.0.1", 80)
-        host = f"{server[0]}:{server[1]}"
-    safe = quote(host, safe=":[]")
+    safe = quote(_host(headers.get("host", ""), scope), safe=":[]")
     query = scope["query_string"].decode("latin-1")
     base_url = f"{scope.get('scheme', 'http')}://{safe}"
     return Head(scope["method"], scope["path"], query, headers, base_url)
+
+
+def _host(told: str, scope: Message) -> str:
+    """Where the client reached us. The PHP SDK's Host has no port (SyncRestHandler.php)."""
+    name, port = scope.get("server") or ("127.0.0.1", 80)
+    if not told:
+        return f"[{name}]:{port}" if ":" in name else f"{name}:{port}"
+    bare = told.strip("[]")
+    return f"{told}:{port}" if bare in (name, "localhost") and port else told
 
 
 async def _read(exchange: Exchange, receive: Receive) -> bool | None:

@@ -79,13 +79,25 @@ class MappingError(ValueError):
 class Entities:
     """Which entities exist."""
 
-    def __init__(self, rows: Iterable[Mapped] | None) -> None:
+    def __init__(
+        self, rows: Iterable[Mapped] | None, records: Iterable[tuple[str, JSON]] | None = None
+    ) -> None:
+        """Take what there is.
+
+        Args:
+            rows: of the mapping table; None: every entity exists.
+            records: types with the records that queries answer in full; they exist, too.
+        """
         self.mapped: list[Mapped] = []
         self._ids: dict[str, dict[str, None]] | None = None
-        if rows is None:
+        self._records: dict[tuple[str, str], JSON] = {}
+        if rows is None and records is None:
             return
         self._ids = {}
-        for row in rows:
+        for name, record in records or ():
+            self._ids.setdefault(name.casefold(), {})[record["Id"]] = None
+            self._records[name.casefold(), record["Id"]] = record
+        for row in rows or ():
             name = api_type(row.qbo_type)
             self._ids.setdefault(name.casefold(), {})[row.qbo_id] = None
             enum = _ENUM_OF.get(name.casefold(), row.qbo_type.upper())
@@ -98,6 +110,11 @@ class Entities:
     def ids(self, kind: str) -> list[str] | None:
         """Ids of a type in the table's order; None where every entity exists."""
         return None if self._ids is None else list(self._ids.get(kind.casefold(), ()))
+
+    def record(self, kind: str, entity_id: str) -> JSON:
+        """An entity in full: as it was given, else a plain one."""
+        given = self._records.get((kind.casefold(), entity_id))
+        return as_entity(kind, entity_id) if given is None else given
 
 
 def api_type(name: str) -> str:
@@ -159,6 +176,38 @@ def read_mapping(url: str) -> list[Mapped]:
     except (ValueError, csv.Error, AttributeError) as error:
         raise MappingError(f"{url}: is not readable as a mapping table ({error})") from error
     return [_mapped(url, line, record) for line, record in enumerate(records, 1)]
+
+
+def read_records(url: str) -> list[tuple[str, JSON]]:
+    """Types and records of a file of JSON lines, each `{"Invoice": {"Id": "12", ...}}`.
+
+    Raises:
+        MappingError: it cannot be read, or a line is no such record.
+    """
+    import fsspec
+
+    try:
+        with fsspec.open(url, "rb") as file:
+            lines = file.read().decode().splitlines()
+    except Exception as error:
+        raise MappingError(f"{url}: cannot be read ({error})") from error
+    records: list[tuple[str, JSON]] = []
+    for number, line in enumerate(lines, 1):
+        found = _record(line)
+        if found is None:
+            problem = 'is no record such as {"Bill": {"Id": "1"}}'
+            raise MappingError(f"{url}, line {number}: {problem}")
+        records.append(found)
+    return records
+
+
+def _record(line: str) -> tuple[str, JSON] | None:
+    try:
+        ((name, record),) = json.loads(line).items()
+        usable = name in QUERYABLE and isinstance(record["Id"], str)
+    except (ValueError, AttributeError, KeyError, TypeError):
+        return None
+    return (name, record) if usable else None
 
 
 def _decoded(raw: bytes) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,9 @@ from qbo_attach.fake_qbo.answers import (
     stamped,
     throttled,
     unauthorized,
+    wants_xml,
 )
+from qbo_attach.fake_qbo.encoding import EncodingError, Inflater
 from qbo_attach.fake_qbo.faults import AFTER, BEFORE, Asked, Rule
 from qbo_attach.fake_qbo.multipart import MultipartError, MultipartReader, Part, boundary_of
 from qbo_attach.fake_qbo.service import Call, serve, serve_file
@@ -72,7 +75,9 @@ class Exchange:
         self._parts: list[Part] = []
         self._keep_parts = False
         self._body = bytearray()
+        self._inflater: Inflater | None = None
         self._received = 0
+        self._length = 0
         self._problem: Refused | None = None
         self._admitted = False
         self._throttled = False
@@ -80,8 +85,10 @@ class Exchange:
         self._asked = Asked(0, self.endpoint, 0, self.realm)
         if self.endpoint != "fake":
             self._count()
+        self._settle_format(head.headers.get("content-type", ""))
         if self.endpoint == "upload" and not self._throttled:
             self._begin_form()
+        self._begin_decoding(head.headers.get("content-encoding", "").strip().lower())
 
     def __enter__(self) -> Exchange:  # noqa: PYI034  # typing.Self needs Python 3.11
         return self
@@ -101,9 +108,27 @@ class Exchange:
         self._cut = self._company.plan.at_body(self._asked)
         if self.realm:
             limits = self._company.limits_of(self.realm)
-            mode = state.behaviour.limits
-            self._admitted = limits.admit(mode, self.endpoint, state.now())
+            behaviour = state.behaviour
+            self._admitted = limits.admit(
+                behaviour.limits,
+                self.endpoint,
+                state.now(),
+                refusals_count=behaviour.refusals_count,
+            )
             self._throttled = not self._admitted
+
+    def _settle_format(self, sent: str) -> None:
+        """Whether the answer goes out as XML, by what the client asked for and sent."""
+        xml = wants_xml(self.head, sent, self._state.behaviour.unasked_format)
+        self.head = replace(self.head, xml=xml)
+
+    def _begin_decoding(self, coding: str) -> None:
+        if coding in ("", "identity"):
+            return
+        try:
+            self._inflater = Inflater(coding)
+        except EncodingError as error:
+            self._problem = self._problem or Refused("500", str(error))
 
     def _begin_form(self) -> None:
         headers = self.head.headers
@@ -135,18 +160,29 @@ class Exchange:
             return False
         if self._throttled or self._problem is not None:
             return True
+        try:
+            for piece in (data,) if self._inflater is None else self._inflater.pieces(data):
+                if not self._took(piece):
+                    break
+        except EncodingError as error:
+            self._problem = Refused("2010", str(error))
+        return True
+
+    def _took(self, piece: bytes) -> bool:
+        """Take a decoded piece of the body; False: no more is wanted."""
+        self._length += len(piece)
         if self.endpoint == "upload":
-            self._feed_form(data)
-            return True
+            self._feed_form(piece)
+            return self._problem is None
         allowed = _CONTROL_MAX_BODY if self.endpoint == "fake" else _MAX_BODY
-        if self._received > allowed:
+        if self._length > allowed:
             self._problem = Refused("2050", f"The body is larger than {allowed} bytes", status=413)
-        else:
-            self._body += data
+            return False
+        self._body += piece
         return True
 
     def _feed_form(self, data: bytes) -> None:
-        if self._received > self._state.behaviour.max_request_bytes:
+        if self._length > self._state.behaviour.max_request_bytes:
             self._problem = self._oversize()
         elif self._reader is not None:
             try:
@@ -187,7 +223,7 @@ class Exchange:
                 return forbidden(now)
             if problem:
                 return unauthorized(problem, now)
-        self._finish_form()
+        self._finish_body()
         rule = self._company.plan.choose(self._asked)
         if rule is not None and rule.moment == BEFORE:
             return effects.before(rule, now)
@@ -202,10 +238,24 @@ class Exchange:
         return reply
 
     def _refusal(self, refused: Refused) -> Reply:
-        payload = stamped({"Fault": refused.fault}, self._state.now())
+        state = self._state
+        payload = stamped({"Fault": refused.fault}, state.now())
+        requestid = self.head.parameters().get("requestid", "")
+        of_the_id = refused.fault["Error"][0]["code"] in ("600", "2130")
+        if state.behaviour.replay_refusals and self._writes() and requestid and not of_the_id:
+            state.remember(self.realm, requestid, self._digest(), payload, refused.status)
         return Reply(refused.status, payload=payload)
 
-    def _finish_form(self) -> None:
+    def _writes(self) -> bool:
+        return self.endpoint in _WRITES and self.head.method == "POST"
+
+    def _finish_body(self) -> None:
+        # The Java SDK says gzip of a GET, too, which has no body.
+        if self._inflater is not None and self._received and self._problem is None:
+            try:
+                self._inflater.finish()
+            except EncodingError as error:
+                self._problem = Refused("2010", str(error))
         if self._reader is None or self._problem is not None:
             return
         try:
@@ -213,6 +263,8 @@ class Exchange:
         except MultipartError as error:
             self._problem = Refused("2010", str(error))
             return
+        metadata = (p.content_type for p in self._parts if "metadata" in p.name.lower())
+        self._settle_format(next(metadata, ""))
         if any(rule.file_name for rule in self._company.plan.rules):
             asked = self._asked
             names = file_names(pairs_of(self._parts))
@@ -241,8 +293,7 @@ class Exchange:
         """A call of the API, once for each requestid."""
         state = self._state
         requestid = self.head.parameters().get("requestid", "")
-        writes = self.endpoint in _WRITES and self.head.method == "POST"
-        if not writes or not requestid:
+        if not self._writes() or not requestid:
             return self._executed(rule, requestid, "")
         longest = _MAX_BATCH_REQUESTID if self.endpoint == "batch" else _MAX_REQUESTID
         if len(requestid) > longest:
@@ -252,7 +303,7 @@ class Exchange:
         if known is not None:
             if state.behaviour.replay_body == "refuse" and known.digest != digest:
                 raise Refused("600", "The request id was used with another body")
-            return Reply(payload=known.payload())
+            return Reply(known.status, payload=known.payload())
         behaviour = state.behaviour
         if (
             behaviour.replay == "on"
@@ -287,7 +338,7 @@ class Exchange:
 
     def _uploaded(self, rule: Rule | None, requestid: str, digest: str) -> Reply:
         state = self._state
-        pairs = pairs_of(self._parts)
+        pairs = pairs_of(self._parts)[: state.behaviour.max_files or None]
         if not pairs:
             raise Refused("6041", "The request has no part named file_content_...")
         number = self._asked.number

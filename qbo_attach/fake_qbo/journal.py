@@ -3,11 +3,44 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 from qbo_attach.fake_qbo.values import JSON
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep a state folder to one company. The system lets go of the lock if the process dies.
+
+    Raises:
+        ValueError: another company uses it; says which process.
+        OSError: the folder cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("a+") as file:
+        if fcntl is not None:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.seek(0)
+                holder = file.read(20).strip() or "another process"
+                raise ValueError(
+                    f"{folder}: is in use by another fake company (process {holder}); "
+                    "end it, or choose another state folder"
+                ) from None
+            file.truncate(0)
+            file.write(f"{os.getpid()}\n")
+            file.flush()
+        yield
 
 
 class Journal(Protocol):

@@ -2,7 +2,7 @@
 
 exact: 500 requests in any 60 s and 10 in any second for each realm, 10 in flight, 40 batches a
 minute. slack: a tenth more in the minute (550), half more in the second (15) and in flight (15).
-A request that was refused does not count.
+A request that was refused does not count, unless the switch `refusals_count` says so.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ class Limits:
         self._batches: deque[float] = deque()
         self.in_flight = 0
 
-    def admit(self, mode: str, endpoint: str, now: float) -> bool:
-        """Whether a request that arrives now is served; if so, it counts.
+    def admit(self, mode: str, endpoint: str, now: float, *, refusals_count: bool = False) -> bool:
+        """Whether a request that arrives now is served; if so (or else, too), it counts.
 
-        Call `leave` when its answer is out.
+        Call `leave` when the answer of one that is served is out.
         """
         if mode == "off":
             self.in_flight += 1
@@ -40,6 +40,9 @@ class Limits:
             or self.in_flight >= at_once
             or (endpoint == "batch" and len(self._batches) >= _BATCHES)
         ):
+            if refusals_count:
+                self._minute.append(now)
+                self._second.append(now)
             return False
         self._minute.append(now)
         self._second.append(now)

@@ -95,6 +95,8 @@ def read_attachable(sent: JSON, state: State, *, unreadable: str = "2010") -> Se
     if isinstance(inner, dict):
         sent = inner
     fields = {name: _field(name, sent[name]) for name in WRITABLE if sent.get(name) is not None}
+    if set(fields.get("FileName", "")) & set(state.behaviour.refused_characters):
+        raise Refused("2040", "FileName has a character that is not allowed", "FileName")
     refs = sent.get("AttachableRef") or []
     if isinstance(refs, dict):
         refs = [refs]
@@ -148,8 +150,11 @@ def _true(value: object) -> bool:
 def _entity_ref(entity: object, state: State) -> JSON:
     if not isinstance(entity, dict) or not entity.get("type") or not entity.get("value"):
         raise Refused("2020", "EntityRef needs both type and value", "EntityRef")
+    sent = str(entity["type"])
     known = {kind.casefold(): kind for kind in state.behaviour.attachable_types}
-    kind = known.get(str(entity["type"]).casefold())
+    kind = known.get(sent.casefold())
+    if kind != sent and state.behaviour.types_with_case:
+        kind = None
     value = str(entity["value"])
     if kind is None:
         raise Refused("6050", f"Entity type {entity['type']} is unsupported for Attachable")

@@ -7,7 +7,9 @@ its final `--` at the very end or by no delimiter at all.
 
 What keeps parts apart: a delimiter is a line end *of the kind that ended the boundary line before
 it*, `--`, the boundary, at most some blanks, and a line end or the end of the body. Anything else
-is content, also a boundary that is only the beginning of a longer line.
+is content, also a boundary that is only the beginning of a longer line. A part that is text by its
+nature, `file_metadata...` or base64, may end with either line end: Intuit's PHP SDK writes its form
+with CRLF, but its XML ends with LF right before the next boundary (DataService.php, `Upload`).
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ _MAX_BOUNDARY = 200
 _MAX_PREAMBLE = 64 * 1024
 _MAX_HEADERS = 32 * 1024
 _MAX_PADDING = 256
+_MAX_CLOSING_ENDS = 4
 _BLANK = b" \t"
 
 _PARAMETER = re.compile(r';\s*([^\s=;"]+)\s*=\s*("(?:[^"\\]|\\.)*"|[^;]*)', re.DOTALL)
@@ -110,6 +113,7 @@ class MultipartReader:
         self._disposition: dict[str, str] = {}
         self._content_type = ""
         self._sink: Sink | None = None
+        self._ends_freely = False
         self._skip = 0
         self._at_end = False
         self._count = 0
@@ -139,9 +143,20 @@ class MultipartReader:
         if self._step == self._part_headers and (self._headers or self._buffer.strip()):
             raise MultipartError("a part ends within its headers")
         if self._sink is not None:
-            self._end_part(bytes(self._buffer[self._skip :]))
+            self._end_part(self._without_closing(bytes(self._buffer[self._skip :])))
         self._buffer.clear()
         return self.parts
+
+    def _without_closing(self, rest: bytes) -> bytes:
+        """The end of a body without a closing delimiter that has LF where its form has CRLF.
+
+        At the very end, and with no other delimiter there, it is nobody's content.
+        """
+        body = rest.rstrip(b"\r\n")
+        closing = b"\n" + self._dashes + b"--"
+        if body.endswith(closing) and len(rest) - len(body) <= _MAX_CLOSING_ENDS:
+            return body.removesuffix(closing)
+        return rest
 
     def discard(self) -> None:
         """Forget all parts and the files they lie in."""
@@ -174,9 +189,8 @@ class MultipartReader:
         buffer = self._buffer
         last = buffer[end : end + 2] == b"--"
         after = end + 2 if last else end
-        limit = min(len(buffer), after + _MAX_PADDING)
-        while after < limit and buffer[after] in _BLANK:
-            after += 1
+        padding = buffer[after : after + _MAX_PADDING]
+        after += len(padding) - len(padding.lstrip(_BLANK))
         tail = bytes(buffer[after : after + 2])
         if tail[:1] == b"\n":
             self._open_part(at, after + 1, b"\n", last=last)
@@ -192,7 +206,8 @@ class MultipartReader:
 
     def _open_part(self, at: int, after: int, newline: bytes, *, last: bool) -> None:
         if self._sink is not None:
-            self._end_part(bytes(self._buffer[self._skip : at]) if at > self._skip else b"")
+            content = bytes(self._buffer[self._skip : at]) if at > self._skip else b""
+            self._end_part(content, marked=True)
         del self._buffer[:after]
         self._scan = self._header_bytes = 0
         self._newline = newline
@@ -237,6 +252,8 @@ class MultipartReader:
             raise MultipartError("Could find no content-disposition header with in a part")
         encoding = headers.get("content-transfer-encoding", "").lower()
         kind = Base64Sink if encoding == "base64" else Sink
+        metadata = self._disposition["name"].lower().startswith("file_metadata")
+        self._ends_freely = metadata or kind is Base64Sink
         self._sink = kind(self._vault, self._budget)
         # The line end before the content is put back, so that a delimiter right behind the headers
         # (a part without content) looks like any other.
@@ -246,11 +263,12 @@ class MultipartReader:
 
     def _content(self) -> bool:
         """Pass content on up to the next delimiter."""
-        mark = self._newline + self._dashes
+        mark = (b"\n" if self._ends_freely else self._newline) + self._dashes
         at = self._buffer.find(mark, self._scan)
         if at >= 0:
             return self._delimiter(at, at + len(mark)) is not None
-        safe = len(self._buffer) - len(mark) + 1
+        # Kept back: what may be the beginning of a mark, or of an end that is judged by `finish`.
+        safe = len(self._buffer) - len(mark) - len(b"--") - _MAX_CLOSING_ENDS
         if safe > self._skip and self._sink is not None:
             self._sink.write(bytes(memoryview(self._buffer)[self._skip : safe]))
             del self._buffer[:safe]
@@ -258,10 +276,12 @@ class MultipartReader:
         self._scan = max(len(self._buffer) - len(mark) + 1, 0)
         return False
 
-    def _end_part(self, rest: bytes) -> None:
+    def _end_part(self, rest: bytes, *, marked: bool = False) -> None:
         sink, self._sink = self._sink, None
         if sink is None:
             return
+        if marked and self._ends_freely:
+            rest = rest.removesuffix(b"\r")
         if rest:
             sink.write(rest)
         content = sink.finish()

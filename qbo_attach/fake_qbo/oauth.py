@@ -127,9 +127,12 @@ class OAuth:
                 return invalid_grant("Incorrect or invalid refresh token")
             return self._pair(head, "")
         now = self._state.now()
+        behaviour = self._state.behaviour
         if old.kind != "refresh" or old.ended or now >= old.expires_at:
+            if behaviour.reused_refresh == "revoke":
+                self._end_with(old)
             return invalid_grant("Incorrect or invalid refresh token")
-        rotation = self._state.behaviour.rotation
+        rotation = behaviour.rotation
         if rotation == "never" or (rotation == "daily" and now - old.made_at < _DAY_S):
             return self._pair(head, old.realm, old)
         old.ended = True
@@ -164,12 +167,16 @@ class OAuth:
         if token is None:
             token = Token("revoked", value, "", self._state.now(), self._state.now())
             self._save(token)
+        self._end_with(token)
+        return Reply(200)
+
+    def _end_with(self, token: Token) -> None:
+        """End a token and those of its company."""
         for other in list(self._tokens.values()):
             together = token.realm and other.realm == token.realm and other.kind != "code"
             if other is token or together:
                 other.ended = True
                 self._save(other)
-        return Reply(200)
 
     def authorize(self, head: Head) -> Reply:
         """GET /connect/oauth2: the consent page, or what its buttons lead to."""

@@ -47,6 +47,8 @@ class Behaviour:
     """How long a requestid is remembered; 0: for ever."""
     replay_body: str = "ignore"
     """ignore: the body of a replayed request is not compared; refuse: another body gets 600."""
+    replay_refusals: bool = False
+    """Whether a request refused as a whole is remembered, too, and refused again."""
     replay_pending: str = "once"
     """A requestid whose first request is a late commit: once: whoever commits first wins; 600."""
     one_bad_part: str = "alone"
@@ -59,6 +61,10 @@ class Behaviour:
     """HTTP status of 6030."""
     max_request_bytes: int = 100 * 2**20
     """The whole upload request, overhead included."""
+    max_file_bytes: int = 0
+    """A larger file is refused (6041), as the limits of QBO's own screen would; 0: none."""
+    max_files: int = 0
+    """Files of a request beyond so many are passed over without an answer; 0: none are."""
     filename_wins: str = "metadata"
     """metadata: its FileName; part: the content part's filename, where it has one."""
     require_content_length: bool = False
@@ -67,15 +73,22 @@ class Behaviour:
     """accept; refuse (6041)."""
     octet_stream: str = "accept"
     """Files sent as application/octet-stream: accept; refuse (6041)."""
+    refused_characters: str = ""
+    """A FileName with one of these is refused (2040), as one with a control character always is."""
     text_files: str = "accept"
     """Files named .txt: accept; refuse (6041), as a comment of Intuit's PHP SDK says."""
     attachable_types: tuple[str, ...] = ATTACHABLE_TYPES
+    types_with_case: bool = False
+    """Whether `EntityRef.type` must be spelt as Intuit spells it (6050 otherwise)."""
     qbdt: str = "on"
     """QbdtEntityIdMapping: on; empty (the table was never made); absent (4001)."""
     qbdt_casing: str = "pascal"
     """pascal (QboEntityId); camel (qboEntityId)."""
     qbdt_needs_type: bool = False
     """Refuse a QbdtEntityIdMapping query without a condition on its type (4001)."""
+    qbdt_page_rows: int = 1000
+    """Rows of a page of QbdtEntityIdMapping at most, whatever was asked; 0: it is not paged, each
+    query gets all its rows."""
     query_lag_s: float = 0.0
     """How long a new attachable stays invisible to queries."""
     latency_ms: float = 0.0
@@ -86,12 +99,20 @@ class Behaviour:
     refresh_token_s: int = 8_640_000
     rotation: str = "daily"
     """When a refresh gives a new refresh token and ends the old one: daily; always; never."""
+    reused_refresh: str = "refuse"
+    """A refresh token used after its end: refuse (invalid_grant); revoke: its company's tokens all
+    end with it."""
     auto_consent: bool = False
     """Redirect from the authorization address at once, without the page."""
     retry_after: str = "60"
     """`Retry-After` of a real 429 (not of a scripted one); "" for none."""
+    refusals_count: bool = False
+    """Whether a request refused with 429 counts into the windows of the limits."""
     throttle_form: str = "xml"
     """Body of a real 429: xml (as recorded) or json."""
+    unasked_format: str = "sent"
+    """Where `Accept` names neither: sent (XML to what was sent as XML or application/text, else
+    JSON); json; xml."""
 
     def changed(self, changes: Mapping[str, object]) -> Behaviour:
         """A copy with some switches turned.
@@ -127,7 +148,9 @@ _CHOICES = {
     "qbdt": ("on", "empty", "absent"),
     "qbdt_casing": ("pascal", "camel"),
     "rotation": ("daily", "always", "never"),
+    "reused_refresh": ("refuse", "revoke"),
     "throttle_form": ("xml", "json"),
+    "unasked_format": ("sent", "json", "xml"),
 }
 
 
@@ -154,6 +177,7 @@ class FakeOptions:
         port: 0 picks a free one.
         realm: the realm ids served, separated by commas; any other is refused with 3100.
         mapping: URL of a table whose entities are the company's; "" means every entity exists.
+        entities: URL of JSON lines with entities in full, which queries answer.
         state: a folder that keeps everything over restarts; "" keeps it for this run only.
         seed: of ids, trace ids and drawn faults.
         fail_rate: share of /upload requests that meet a fault, from 0 to 1.
@@ -170,6 +194,7 @@ class FakeOptions:
     host: str = "127.0.0.1"
     realm: str = REALM
     mapping: str = ""
+    entities: str = ""
     state: str = ""
     seed: int = 0
     fail_rate: float = 0.0

@@ -8,7 +8,6 @@ from dataclasses import replace
 from qbo_attach.fake_qbo import query as q
 from qbo_attach.fake_qbo.answers import Refused, offset_time
 from qbo_attach.fake_qbo.entities import QUERYABLE, api_type
-from qbo_attach.fake_qbo.entities import as_entity as plain_entity
 from qbo_attach.fake_qbo.ledger import Attachable, as_entity
 from qbo_attach.fake_qbo.state import State
 from qbo_attach.fake_qbo.values import JSON
@@ -120,6 +119,7 @@ _PLAIN: dict[str, q.Getter] = {
     name: _plain(name)
     for name in (
         *("id", "docnumber", "displayname", "name", "txndate", "totalamt", "active", "companyname"),
+        *("fullyqualifiedname", "paymentrefnum"),
         *("metadata.createtime", "metadata.lastupdatedtime"),
     )
 }
@@ -129,7 +129,11 @@ def _entity_rows(query: q.Query, state: State) -> list[JSON]:
     ids = state.entities.ids(query.entity)
     if ids is None:
         ids = query.equal_values("Id") or []
-    return [plain_entity(query.entity, one) for one in ids]
+    rows = [state.entities.record(query.entity, one) for one in ids]
+    if any(condition.name.casefold() == "active" for condition in query.where):
+        return rows
+    # Inactive names are left out unless they are asked for.
+    return [row for row in rows if row.get("Active", True)]
 
 
 def _run_mapping(query: q.Query, state: State) -> JSON:
@@ -141,6 +145,9 @@ def _run_mapping(query: q.Query, state: State) -> JSON:
     names = ("QboEntityId", "QbdtExportableId", "QboEntityType", "QbdtEntityType")
     if state.behaviour.qbdt_casing == "camel":
         names = ("qboEntityId", "qbdtExportableId", "qboEntityType", "qbdtEntityType")
+    most = state.behaviour.qbdt_page_rows
+    query.limit = min(query.limit, most) if most else len(rows)
+    query.start = query.start if most else 1
     return q.answer(
         query, rows, lambda row: dict(zip(names, row, strict=True)), "QbdtEntityIdMapping"
     )

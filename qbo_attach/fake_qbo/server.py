@@ -20,9 +20,9 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from qbo_attach.fake_qbo.app import App
 from qbo_attach.fake_qbo.company import FakeCompany
-from qbo_attach.fake_qbo.entities import Entities, read_mapping
+from qbo_attach.fake_qbo.entities import Entities, read_mapping, read_records
 from qbo_attach.fake_qbo.faults import rules_of_file
-from qbo_attach.fake_qbo.journal import FileJournal, Journal, NoJournal
+from qbo_attach.fake_qbo.journal import FileJournal, Journal, NoJournal, locked
 from qbo_attach.fake_qbo.options import FakeOptions
 from qbo_attach.fake_qbo.values import JSON
 from qbo_attach.fake_qbo.vault import DiskVault
@@ -107,6 +107,7 @@ def opened(options: FakeOptions, clock: Callable[[], float] = time.time) -> Iter
     realms = options.realms()
     rules = rules_of_file(options.faults) if options.faults else []
     rows = read_mapping(options.mapping) if options.mapping else None
+    records = read_records(options.entities) if options.entities else None
     with contextlib.ExitStack() as stack:
         journal: Journal = NoJournal()
         if options.state:
@@ -114,6 +115,8 @@ def opened(options: FakeOptions, clock: Callable[[], float] = time.time) -> Iter
         else:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fake-qbo-")))
         try:
+            if options.state:
+                stack.enter_context(locked(folder))
             vault = DiskVault(folder / "bytes")
             if options.state:
                 journal = FileJournal(folder / "journal.jsonl")
@@ -126,7 +129,7 @@ def opened(options: FakeOptions, clock: Callable[[], float] = time.time) -> Iter
             seed=options.seed,
             realms=realms,
             behaviour=behaviour,
-            entities=Entities(rows),
+            entities=Entities(rows, records),
             rules=rules,
             fail_rate=options.fail_rate,
             token=options.token,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from urllib.parse import parse_qs
 
 from qbo_attach.fake_qbo.answers import MESSAGES, Refused, fault, stamped
 from qbo_attach.fake_qbo.entities import QUERYABLE, api_type
-from qbo_attach.fake_qbo.entities import as_entity as plain_entity
 from qbo_attach.fake_qbo.ledger import Attachable
 from qbo_attach.fake_qbo.metadata import read_attachable, read_object
 from qbo_attach.fake_qbo.queries import (
@@ -23,6 +23,7 @@ from qbo_attach.fake_qbo.values import JSON, Head, Reply
 from qbo_attach.fake_qbo.vault import Content
 
 _MAX_BATCH = 30
+_RANGE = re.compile(r"bytes=(\d{1,18})-")
 _INACTIVE = (
     "Object Not Found : Something you're trying to use has been made inactive. "
     "Check the fields with accounts, customers, items, vendors or employees."
@@ -95,7 +96,7 @@ def write_attachable(call: Call, sent: JSON, operation: str, state: State) -> JS
     inner = sent.get("Attachable")
     body: JSON = inner if isinstance(inner, dict) else sent
     if operation == "delete":
-        return {"Attachable": _delete(call.realm, str(body.get("Id") or ""), state)}
+        return {"Attachable": _delete(call.realm, body, state)}
     judged = read_attachable(body, state)
     if judged.id:
         old = _found(state, call.realm, judged.id)
@@ -144,8 +145,11 @@ def _stale() -> str:
     )
 
 
-def _delete(realm: str, one_id: str, state: State) -> JSON:
-    one = _found(state, realm, one_id)
+def _delete(realm: str, sent: JSON, state: State) -> JSON:
+    """An id alone is enough; a SyncToken, if it is sent, must be the attachable's."""
+    one = _found(state, realm, str(sent.get("Id") or ""))
+    if sent.get("SyncToken") not in (None, "", str(one.sync_token)):
+        raise Refused("5010", _stale())
     state.delete(one)
     return {"domain": "QBO", "status": "Deleted", "Id": one.id}
 
@@ -166,11 +170,11 @@ def serve_file(head: Head, state: State) -> Reply:
     """
     if "authorization" in head.headers:
         return _store_error(400, "InvalidArgument", "Only one auth mechanism allowed")
-    asked = head.parameters()
-    date = asked.get("X-Amz-Date", "")
+    signed = head.parameters()
+    date = signed.get("X-Amz-Date", "")
     words = head.path.split("/", 5)
     one = state.ledger.get(words[2], words[4]) if len(words) > 5 else None  # noqa: PLR2004
-    good = date.isdecimal() and asked.get("X-Amz-Signature") == state.signature(
+    good = date.isdecimal() and signed.get("X-Amz-Signature") == state.signature(
         head.path, int(date)
     )
     if not good:
@@ -180,8 +184,17 @@ def serve_file(head: Head, state: State) -> Reply:
     if one is None or one.size is None:
         return _store_error(404, "NoSuchKey", "The specified key does not exist.")
     kind = one.fields.get("ContentType", "application/octet-stream")
-    headers = {"Content-Type": _header_text(kind), "ETag": f'"{one.sha256[:32]}"'}
-    return Reply(headers=headers, content=Content(one.size, one.sha256))
+    etag = f'"{one.sha256[:32]}"'
+    headers = {"Content-Type": _header_text(kind), "ETag": etag, "Accept-Ranges": "bytes"}
+    content = Content(one.size, one.sha256)
+    asked = _RANGE.fullmatch(head.headers.get("range", ""))
+    if asked is None:
+        return Reply(headers=headers, content=content)
+    start = int(asked[1])
+    if start >= one.size:
+        return _store_error(416, "InvalidRange", "The requested range is not satisfiable")
+    headers["Content-Range"] = f"bytes {start}-{one.size - 1}/{one.size}"
+    return Reply(206, headers, content=content, start=start)
 
 
 def _store_error(status: int, code: str, message: str) -> Reply:
@@ -228,7 +241,7 @@ def _read_entity(call: Call, state: State) -> Reply:
         return Reply(404, {"Content-Type": "text/html"}, body=b"<html><h1>Not Found</h1></html>")
     if not state.entities.exists(kind, call.id):
         raise Refused("610", _INACTIVE)
-    return _answer({kind: plain_entity(kind, call.id)}, state)
+    return _answer({kind: state.entities.record(kind, call.id)}, state)
 
 
 def _read_changes(call: Call, state: State) -> Reply:

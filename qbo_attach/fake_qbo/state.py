@@ -30,11 +30,12 @@ ADDRESS_VALID_S = 900
 
 @dataclass(slots=True)
 class Remembered:
-    """An answered requestid: when, the digest of what was asked, and the answer as JSON text."""
+    """An answered requestid: when, the digest of what was asked, the answer as JSON text."""
 
     at: float
     digest: str
     text: bytes
+    status: int = 200
 
     def payload(self) -> JSON:
         """The answer's payload."""
@@ -103,14 +104,17 @@ class State:
             return None
         return found
 
-    def remember(self, realm: str, requestid: str, digest: str, payload: JSON) -> None:
+    def remember(
+        self, realm: str, requestid: str, digest: str, payload: JSON, status: int = 200
+    ) -> None:
         """Keep the answer to a requestid."""
         if not requestid:
             return
-        one = Remembered(self.now(), digest, json.dumps(payload).encode())
+        one = Remembered(self.now(), digest, json.dumps(payload).encode(), status)
         self.replies[realm, requestid] = one
         record = {"event": "reply", "realm": realm, "requestid": requestid, "at": one.at}
-        self.journal.append({**record, "digest": digest, "payload": payload})
+        record = {**record, "digest": digest, "status": status}
+        self.journal.append({**record, "payload": payload})
 
     # Effects, now and later.
 
@@ -183,9 +187,9 @@ class State:
                     self.ledger.delete(one, record["at"])
             elif event == "reply":
                 key = record["realm"], record["requestid"]
-                self.replies[key] = Remembered(
-                    record["at"], record["digest"], json.dumps(record["payload"]).encode()
-                )
+                text = json.dumps(record["payload"]).encode()
+                status = record.get("status", 200)
+                self.replies[key] = Remembered(record["at"], record["digest"], text, status)
             elif event == "counts":
                 self.requests.update(record["requests"])
                 self.number = record["number"]

@@ -143,6 +143,8 @@ def _judge_file(name: str, content: Part, state: State) -> None:
         raise Refused("6041", f"{name}: files of this type are not supported")
     if extension == "txt" and behaviour.text_files == "refuse":
         raise Refused("6041", f"{name}: text files are refused for security reasons")
+    if behaviour.max_file_bytes and content.content.size > behaviour.max_file_bytes:
+        raise Refused("6041", f"{name}: the file is larger than {behaviour.max_file_bytes} bytes")
     if content.content.size == 0 and behaviour.empty_files == "refuse":
         raise Refused("6041", f"{name}: the file is empty")
     octets = content.content_type.lower().startswith("application/octet-stream")

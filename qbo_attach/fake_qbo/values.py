@@ -20,7 +20,8 @@ class Head:
     """All of a request but its body.
 
     `path` is percent-decoded, `query` as sent; header names are in lower case; `base_url` is what
-    the client reached us by, such as `http://127.0.0.1:8080`.
+    the client reached us by, such as `http://127.0.0.1:8080`. `xml` says that the answer goes out
+    as XML; it is settled when the request is known whole.
     """
 
     method: str
@@ -28,6 +29,7 @@ class Head:
     query: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
     base_url: str = "http://fake-qbo"
+    xml: bool = False
 
     def parameters(self) -> dict[str, str]:
         """The query's parameters; the last of equal names counts."""
@@ -52,6 +54,7 @@ class Reply:
     Attributes:
         delay_s: wait so long before the first byte; NEVER: until the client goes.
         spread_s: send the body in pieces spread over this time.
+        start: the first byte of `content` that is sent.
         cut: "" for none; `answer`: close the connection instead of answering; `body`: announce
             the whole body, send half of it, then close.
         fault: kind of the scripted fault that made this reply, for the log.
@@ -62,6 +65,7 @@ class Reply:
     payload: JSON | None = None
     body: bytes = b""
     content: Content | None = None
+    start: int = 0
     delay_s: float = 0.0
     spread_s: float = 0.0
     cut: str = ""

@@ -119,6 +119,7 @@ class Body:
                 left = _left(left, chunk)
                 for start in range(0, len(chunk), PIECE_BYTES):
                     yield chunk[start : start + PIECE_BYTES]
+                del chunk  # not kept while the next one is read
             _require_end(left)
         except Exception as error:
             raise BodyFailedError(error, index=index, begun=self.begun) from error

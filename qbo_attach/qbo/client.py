@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import aclosing
 from typing import Any
 
 import httpx
@@ -17,11 +18,13 @@ from qbo_attach.qbo import qbdt, wire
 from qbo_attach.qbo.body import Body, BodySource
 from qbo_attach.qbo.envelopes import attachable_from_json, get, text_of
 from qbo_attach.qbo.exchange import Exchange
-from qbo_attach.qbo.faults import UNREADABLE, InDoubtError, RefusedError
+from qbo_attach.qbo.faults import UNREADABLE, InDoubtError, NotDoneError, RefusedError
 from qbo_attach.qbo.multipart import MAX_REQUEST_BYTES, MarkerField, UploadPart, lay_out
 from qbo_attach.qbo.pacing import Pacer
 from qbo_attach.qbo.realm import Realm, TokenSource
 from qbo_attach.qbo.wire import Request, UploadAnswer
+
+_DOWNLOAD_TRIES = 4
 
 
 class QboClient:
@@ -122,18 +125,31 @@ class QboClient:
         return list((await self._page(statement, entity)).rows)
 
     async def query_all(
-        self, entity: str, where: str = "", page_size: int = wire.PAGE_ROWS, order: str = ""
+        self,
+        entity: str,
+        where: str = "",
+        page_size: int = wire.PAGE_ROWS,
+        order: str = "",
+        *,
+        short_pages: bool = False,
     ) -> AsyncIterator[dict[str, Any]]:
-        """All rows of an entity, page by page, until one is not full."""
+        """All rows of an entity, page by page, until one is not full.
+
+        `short_pages`: until one is empty, or the one before again: for an entity whose paging
+        is not documented, so that its pages may be shorter than asked for, or all of it.
+        """
         start = 1
+        before: tuple[dict[str, Any], ...] = ()
         while True:
             statement = wire.select_page(entity, where, start=start, rows=page_size, order=order)
             rows = (await self._page(statement, entity)).rows
+            if short_pages and rows == before:
+                return
             for row in rows:
                 yield row
-            if len(rows) < page_size:
+            if not rows or (len(rows) < page_size and not short_pages):
                 return
-            start += len(rows)
+            start, before = start + len(rows), rows
 
     async def attachables_of(self, entity_type: str, ids: Sequence[str]) -> list[Attachable]:
         """The attachables that hang on any of these entities of one type."""
@@ -188,6 +204,33 @@ class QboClient:
                 return None
             raise
 
+    async def attachables_by_id(self, ids: Sequence[str]) -> list[Attachable]:
+        """Those of these ids that the company has, in no order."""
+        return [
+            attachable
+            for some in _chunks(sorted(set(ids)))
+            async for attachable in self._attachables(f"Id IN {wire.in_list(some)}")
+        ]
+
+    async def delete_unchanged(self, attachable: Attachable) -> bool:
+        """Delete an attachable as it was when it was read (`sync_token`).
+
+        A delete whose answer was lost is asked for again: what is gone by then is gone.
+
+        Returns:
+            True: it is gone. False: somebody changed it since, and it is still there.
+
+        Raises:
+            QboError: QBO refused, or every try failed: it may be gone or not.
+        """
+        try:
+            await self._delete(attachable)
+        except RefusedError as error:
+            if error.fault.code not in ("610", "5010"):
+                raise
+            return error.fault.code == "610"
+        return True
+
     async def delete_attachable(self, attachable: Attachable) -> None:
         """Delete an attachable, also if it was changed since it was read; gone already is good."""
         try:
@@ -204,18 +247,36 @@ class QboClient:
     async def download(self, attachable_id: str) -> AsyncIterator[bytes]:
         """The bytes of an attachable, in pieces, by its short-lived address.
 
+        A transfer that is cut goes on where it was, a few times, each with a fresh address: a
+        metered read that waits for its slot like any other.
+
         Raises:
-            QboError: QBO refused, or the transfer was cut (then nothing is tried again).
+            QboError: QBO refused, or the transfer was cut again and again.
         """
+        had = tries = 0
+        while True:
+            url = await self._download_address(attachable_id)
+            try:
+                async with aclosing(self._realm.exchange.download(url, had)) as pieces:
+                    async for piece in pieces:
+                        yield piece
+                        had += len(piece)
+            except (InDoubtError, NotDoneError):
+                tries += 1
+                if tries == _DOWNLOAD_TRIES:
+                    raise
+            else:
+                return
+            await self._realm.pause_before_retry(tries)
+
+    async def _download_address(self, attachable_id: str) -> str:
         request = Request(
             "GET",
             f"/v3/company/{self.realm_id}/download/{attachable_id}",
             (("minorversion", str(self._minor_version)),),
             (("Accept", "text/plain"),),
         )
-        url = await self._realm.read("read", request, wire.read_download_answer)
-        async for piece in self._realm.exchange.download(url):
-            yield piece
+        return await self._realm.read("read", request, wire.read_download_answer)
 
     async def company_name(self) -> str:
         """The company's name: the shortest proof that address, realm and token fit."""
@@ -238,7 +299,7 @@ class QboClient:
         for kind in qbdt.DESKTOP_ENTITY_TYPES:
             where = f"qbdtEntityType = {wire.quoted(kind)}"
             try:
-                async for row in self.query_all(entity, where):
+                async for row in self.query_all(entity, where, short_pages=True):
                     found += 1
                     yield qbdt.mapping_row(row)
             except RefusedError as error:
@@ -265,7 +326,7 @@ class QboClient:
             page = await self._page(qbdt.COUNT, "")
             if (page.total or 0) <= found:
                 return
-            async for raw in self.query_all(qbdt.ENTITY):
+            async for raw in self.query_all(qbdt.ENTITY, short_pages=True):
                 row = qbdt.mapping_row(raw)
                 if row["QbdtEntityType"].upper() not in qbdt.DESKTOP_ENTITY_TYPES:
                     yield row

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncGenerator, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -20,8 +20,9 @@ from qbo_attach.qbo.wire import Reply, Request
 
 REPLY_BYTES = 64 * 1024 * 1024
 """The longest reply that is taken: a page of 1,000 attachables has about 2 MiB."""
-_DOWNLOAD_PIECE_BYTES = 256 * 1024
 CONNECT_S = 20.0
+_DOWNLOAD_TIMEOUT = httpx.Timeout(60.0, connect=CONNECT_S)
+"""A download of any length is good as long as it moves."""
 _KEEP_ALIVE_S = 20.0
 """Less than a server's usual minute: a connection closed under our request leaves it in doubt."""
 
@@ -96,20 +97,29 @@ class Exchange:
                 if body is not None:
                     await body.aclose()
 
-    async def download(self, url: str) -> AsyncIterator[bytes]:
-        """The bytes behind a presigned address, in pieces, without our token.
+    async def download(self, url: str, start: int = 0) -> AsyncGenerator[bytes, None]:
+        """The bytes behind a presigned address from one on, in pieces, without our token.
 
         Raises:
-            QboError: the address is not private, or does not give the bytes.
+            SettingError: the address is not private.
+            InDoubtError: the transfer was cut, or stood still for a minute.
+            QboError: the address does not give the bytes.
         """
         require_private(url, "download address")
+        headers = {"Accept": "*/*", "Accept-Encoding": "identity"}
+        if start:
+            headers["Range"] = f"bytes={start}-"
         with self._lane() as lane:
             try:
-                async with lane.stream("GET", url, headers={"Accept": "*/*"}) as response:
-                    _require_ok(response)
-                    async for piece in response.aiter_bytes(_DOWNLOAD_PIECE_BYTES):
-                        yield piece
-            except httpx.HTTPError as error:
+                async with lane.stream(
+                    "GET", url, headers=headers, timeout=_DOWNLOAD_TIMEOUT
+                ) as response:
+                    skip = _to_skip(response, start)
+                    async for piece in response.aiter_raw():
+                        if skip < len(piece):
+                            yield piece[skip:] if skip else piece
+                        skip = max(0, skip - len(piece))
+            except (httpx.HTTPError, OSError) as error:
                 raise _transport_error(error, begun=True) from None
 
     async def aclose(self) -> None:
@@ -164,11 +174,16 @@ class Exchange:
             raise _transport_error(error, begun=body is None or body.begun) from error
 
 
-def _require_ok(response: httpx.Response) -> None:
+def _to_skip(response: httpx.Response, start: int) -> int:
+    """How many bytes of a download's answer were had before: none where it keeps to the Range."""
     status = response.status_code
-    if status != httpx.codes.OK:
-        said = "the download address does not give the file"
-        raise error_for(Fault(str(status), said, status=status))
+    begins = response.headers.get("Content-Range", "").startswith(f"bytes {start}-")
+    if status == httpx.codes.OK:
+        return start
+    if status == httpx.codes.PARTIAL_CONTENT and start and begins:
+        return 0
+    said = "the download address does not give the file"
+    raise error_for(Fault(str(status), said, status=status))
 
 
 async def _reply(lane: httpx.AsyncClient, outgoing: httpx.Request) -> Reply:

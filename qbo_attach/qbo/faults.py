@@ -41,6 +41,7 @@ TLS = "tls"
 CUT = "cut"
 UNREADABLE = "unreadable"
 QUOTA = "quota"
+NO_TOKEN = "no_token"  # noqa: S105  # a code
 INVALID_GRANT = "invalid_grant"
 INVALID_TOKEN = "invalid_token"  # noqa: S105  # a code
 
@@ -56,6 +57,7 @@ FAULTS: MappingProxyType[str, Rule] = MappingProxyType(
             "The app's monthly allowance of reads is probably used up: raise its tier at Intuit, "
             "or run again next month.",
         ),
+        NO_TOKEN: Rule(_NOT_DONE, "Intuit's login service is not well: run again later."),
         # OAuth's words: RFC 6749, 5.2.
         INVALID_GRANT: Rule(_STOP, _LOGIN),
         "invalid_client": Rule(_STOP, "Check QBO_CLIENT_ID and QBO_CLIENT_SECRET."),

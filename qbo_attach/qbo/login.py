@@ -16,7 +16,8 @@ from qbo_attach.core.errors import NotStartedError
 from qbo_attach.qbo.envelopes import short
 from qbo_attach.qbo.oauth import SCOPE
 
-_REQUEST_BYTES = 16_384
+_REQUEST_BYTES = 65_536
+"""Read whole: what is left unread when a connection is closed may take the answer along."""
 _PAGE = (
     "<!doctype html><meta charset=utf-8><title>qbo-attach</title>"
     "<p>{said} You may close this page and go back to the terminal."
@@ -130,7 +131,8 @@ class RedirectReceiver:
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            line = (await asyncio.wait_for(reader.readline(), 30)).decode("latin-1").split(" ")
+            asked = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 30)
+            line = asked.split(b"\r\n", 1)[0].decode("latin-1").split(" ")
             status, said = self._take(line[1] if len(line) > 1 and line[0] == "GET" else "")
             page = _PAGE.format(said=said).encode()
             head = (
@@ -139,7 +141,7 @@ class RedirectReceiver:
             )
             writer.write(head.encode() + page)
             await writer.drain()
-        except (OSError, ValueError, asyncio.TimeoutError):
+        except (OSError, ValueError, EOFError, asyncio.LimitOverrunError, asyncio.TimeoutError):
             return  # a visitor that is no browser
         finally:
             writer.close()

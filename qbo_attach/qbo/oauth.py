@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 import httpx
 
 from qbo_attach.core.credentials import Tokens
-from qbo_attach.core.model import Fault
+from qbo_attach.core.model import Fault, Recovery
 from qbo_attach.core.ports import Clock
 from qbo_attach.qbo.envelopes import get, load_json, masked, short, text_of
-from qbo_attach.qbo.faults import NO_CONNECTION, NotDoneError, error_for
+from qbo_attach.qbo.faults import NO_CONNECTION, NO_TOKEN, NotDoneError, error_for, recovery
 from qbo_attach.qbo.privacy import mask_logs, require_private
 
 SCOPE = "com.intuit.quickbooks.accounting"
@@ -142,15 +142,17 @@ def _read_tokens(response: httpx.Response, form: Mapping[str, str], now: datetim
         )
     code = text_of(get(record, "error"))
     fault = Fault(
-        short(code) or str(response.status_code),
+        short(code),
         "the token endpoint did not give a token",
         short(text_of(get(record, "error_description"))),
         status=response.status_code,
         intuit_tid=response.headers.get("intuit_tid", ""),
     )
-    if response.is_client_error and response.status_code not in {408, 429}:
+    if recovery(fault) is Recovery.STOP:
         raise error_for(fault)
-    raise NotDoneError(fault)
+    # Not OAuth's word, so neither a file's refusal nor the realm's throttle: not to be taken so.
+    said = f"HTTP {response.status_code} {fault.code} {fault.detail}".rstrip()
+    raise NotDoneError(Fault(NO_TOKEN, fault.message, said, intuit_tid=fault.intuit_tid))
 
 
 def _after(now: datetime, seconds: Any) -> datetime | None:  # noqa: ANN401  # JSON

@@ -92,10 +92,14 @@ class Realm:
             tries += 1
             if tries == _READ_TRIES:
                 raise failed
-            wait_s = failed.retry_after_s
-            if wait_s is None:
-                wait_s = 2.0 ** (tries - 1) * (0.5 + self._chance())
-            await self._clock.sleep(wait_s)
+            if failed.retry_after_s is None:
+                await self.pause_before_retry(tries)
+            else:
+                await self._clock.sleep(failed.retry_after_s)
+
+    async def pause_before_retry(self, tries: int) -> None:
+        """Wait after that many tries: about 1 s after the first, twice as long after each more."""
+        await self._clock.sleep(2.0 ** (tries - 1) * (0.5 + self._chance()))
 
     async def ask(
         self,

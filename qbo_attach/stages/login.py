@@ -11,13 +11,15 @@ from qbo_attach.core.errors import NotStartedError, SettingError
 from qbo_attach.qbo.faults import QboError
 from qbo_attach.qbo.login import (
     Grant,
+    LoginError,
     RedirectReceiver,
     authorization_url,
     new_state,
     read_redirect,
 )
-from qbo_attach.qbo.oauth import addresses
+from qbo_attach.qbo.oauth import SENDABLE, addresses
 from qbo_attach.qbo.pacing import SystemClock
+from qbo_attach.qbo.privacy import require_private
 from qbo_attach.settings import Settings
 from qbo_attach.stages.connection import token_endpoint
 from qbo_attach.storage.tokens import TokenFile
@@ -49,6 +51,8 @@ def log_in(
         NotStartedError: Intuit gave no tokens; settings are missing.
     """
     require_app(settings)
+    if redirect_uri:
+        require_private(redirect_uri, "--redirect-uri")
     return asyncio.run(_log_in(settings, show, ask, redirect_uri, port))
 
 
@@ -63,7 +67,7 @@ async def _log_in(
     authorize = addresses(settings.qbo_environment, settings.qbo_base_url).authorize
     if redirect_uri:
         show(authorization_url(authorize, settings.qbo_client_id, redirect_uri, state))
-        grant = read_redirect(ask("Address of the page it led to: "), state)
+        grant = read_redirect(_pasted(ask), state)
     else:
         async with RedirectReceiver(state, port) as receiver:
             redirect_uri = receiver.redirect_uri
@@ -72,6 +76,13 @@ async def _log_in(
             await asyncio.to_thread(webbrowser.open, page)
             grant = await receiver.grant()
     return await _keep_grant(settings, grant, redirect_uri)
+
+
+def _pasted(ask: Callable[[str], str]) -> str:
+    try:
+        return ask("Address of the page it led to: ")
+    except EOFError:
+        raise LoginError("no address was pasted; run qbo-attach login again") from None
 
 
 async def _keep_grant(settings: Settings, grant: Grant, redirect_uri: str) -> str:
@@ -94,9 +105,11 @@ def import_refresh_token(settings: Settings, refresh_token: str) -> str:
     """Keep tokens made from a refresh token of Intuit's OAuth Playground; returns the realm.
 
     Raises:
-        NotStartedError: Intuit refuses it; settings are missing.
+        NotStartedError: it is none; Intuit refuses it; settings are missing.
     """
     require_app(settings)
+    if not SENDABLE.fullmatch(refresh_token):
+        raise LoginError("standard input had no refresh token: one word, on its first line")
     return asyncio.run(_import(settings, refresh_token))
 
 

@@ -111,9 +111,9 @@ class Store:
     def read_pieces(self, file: ListedFile) -> AsyncIterator[bytes]:
         """Read exactly the file that was listed, in pieces of at most 8 MiB.
 
-        Small files come in one request; larger ones in ranges of 4 MiB, on S3 one ahead and
-        pinned to one version. Works in any event loop and does not block it. Whoever stops
-        early closes the iterator (`contextlib.aclosing`).
+        Small files come in one request; larger ones in ranges of 4 MiB (1 MiB on a disk), on S3
+        one ahead and pinned to one version. Works in any event loop and does not block it. Whoever
+        stops early closes the iterator (`contextlib.aclosing`).
 
         Raises:
             SourceMissingError: it is gone; its subclass SourceUnreadableError: access denied.

@@ -12,20 +12,23 @@ import re
 import socket
 import threading
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from uuid import uuid4
 
 from qbo_attach.core.credentials import Tokens, decode_realms, encode_realms
 from qbo_attach.core.errors import StorageError
 from qbo_attach.storage.files import Store, absolute_url
+from qbo_attach.storage.urls import scheme_of, split
 
 LEASE_S = 60.0
 """A lease that stands this long without an end is abandoned: a refresh takes seconds."""
 
 
 class TokenFile:
-    """The tokens of several realms in one file, mode 0600 on a disk. Safe among processes, hosts.
+    """The tokens of several realms in one file. Safe among processes and hosts.
 
-    Within one process, tasks and threads take turns by a lock of their own.
+    Within one process, tasks and threads take turns by a lock of their own. On a disk the file has
+    mode 0600, and a folder that is made for it 0700; elsewhere it is as private as its bucket.
 
     Args:
         url: the file: a path or an fsspec URL.
@@ -40,8 +43,8 @@ class TokenFile:
         options: Mapping[str, object] | None = None,
     ) -> None:
         self.url = absolute_url(url)
-        folder, _, self._name = self.url.rpartition("/")
-        self._store = Store(folder or "/", options)
+        self._folder, self._name = split(self.url)
+        self._store = Store(self._folder, options)
         self._monotonic = monotonic
         self._lease_name = re.compile(re.escape(self._name) + r"\.lease\.(\d{8})(\.end)?")
         self._held: int | None = None
@@ -79,6 +82,7 @@ class TokenFile:
         with self._lock:
             if self._held is not None:
                 return False
+            self._make_private_folder()
             newest, ended = self._newest()
             if newest and not ended and not self._abandoned(newest):
                 return False
@@ -100,6 +104,17 @@ class TokenFile:
             found = self._lease_name.fullmatch(name)
             if found and int(found.group(1)) < number:
                 self._store.remove(name)
+
+    def _make_private_folder(self) -> None:
+        """On a disk, before the store would make one that others may look into."""
+        if scheme_of(self._folder):
+            return
+        try:
+            Path(self._folder).mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageError(
+                self._folder, f"{error.strerror}; choose another place for QBO_TOKENS"
+            ) from None
 
     def _realms(self) -> dict[str, Tokens]:
         if self._store.info(self._name) is None:

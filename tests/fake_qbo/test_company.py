@@ -28,13 +28,15 @@ _QUERIES = ["", "requestid=r", "query=select+*+from+Attachable", "operation=dele
     body=st.sampled_from(_BODIES) | st.binary(max_size=30),
     kind=st.sampled_from(_KINDS),
     query=st.sampled_from(_QUERIES),
-    accept=st.sampled_from(["application/json", "text/xml"]),
+    accept=st.sampled_from(["application/json", "text/xml", "*/*"]),
+    coding=st.sampled_from(["", "", "gzip", "deflate", "br"]),
 )
 def test_no_request_makes_the_company_stumble(
-    method: str, path: str, body: bytes, kind: str, query: str, accept: str
+    method: str, path: str, body: bytes, kind: str, query: str, accept: str, coding: str
 ) -> None:
     asking = Asking()
     headers = {"authorization": "Bearer t", "content-type": kind, "accept": accept}
+    headers["content-encoding"] = coding
     reply = asking.company.handle(Request(Head(method, path, query, headers), body))
     assert reply.status in (200, 302, 400, 401, 403, 404)
     assert reply.payload is None

@@ -58,8 +58,11 @@ CLIENTS = {
     "leading blank line": form(b"\r\n", first=b"\r\n"),
     "leading blanks": form(b"\r\n", first=b"  "),
     "a preamble": form(b"\r\n", first=b"This is a multi-part message.\r\n"),
+    "crlf, but the metadata ends with lf": form(b"\r\n").replace(META + b"\r\n", META + b"\n"),
+    "lf, but the metadata ends with crlf": form(b"\n", last=b"\n--B--\n").replace(META + b"\n", META + b"\r\n"),
     "boundary at the end without dashes": form(b"\r\n", last=b"\r\n--B"),
     "boundary line at the end without dashes": form(b"\r\n", last=b"\r\n--B\r\n"),
+    "crlf, but a bare lf before the last boundary": form(b"\r\n", last=b"\n--B--\r\n"),
     "no closing delimiter": form(b"\r\n", last=b""),
     "an epilogue": form(b"\r\n", last=b"\r\n--B--\r\nnothing\r\n--B\r\n"),
     "blanks after the boundary": form(b"\r\n").replace(b"--B\r\n", b"--B \t\r\n"),
@@ -99,6 +102,22 @@ def test_content_that_is_not_the_base64_it_says_is_broken_not_stored_as_somethin
         header, header + b"Content-Transfer-Encoding: base64\r\n"
     )
     assert [p.broken for p in read(body)] == [False, True]
+
+
+@pytest.mark.parametrize("step", [0, 1, 3])
+@pytest.mark.parametrize("ends", [b"\n", b"\r\n", b"\r\n\r\n", b"\n\n"])
+def test_base64_may_end_with_either_line_end(ends: bytes, step: int) -> None:
+    header = b"Content-Type: application/pdf\r\n"
+    body = form(b"\r\n", content=b"YWJjZA==", last=ends + b"--B--\r\n").replace(
+        header, header + b"Content-Transfer-Encoding: base64\r\n"
+    )
+    assert bodies(read(body, step=step))["file_content_01"] == b"abcd"
+
+
+def test_a_files_own_bytes_end_only_with_the_line_end_of_its_form() -> None:
+    """Though metadata may end with either: what a file holds is nobody's to judge."""
+    content = b"a\n--B\nb\r--B\r\nc"
+    assert bodies(read(form(b"\r\n", content=content)))["file_content_01"] == content
 
 
 def test_base64_without_its_padding_is_decoded() -> None:
@@ -207,7 +226,18 @@ def test_no_bytes_of_one_part_become_anothers(
 
 @given(
     body=st.lists(
-        pieces_st | st.sampled_from([b"--B", b"--B\r\n", b"--B--", b"name=a\r\n\r\n"]), max_size=40
+        pieces_st
+        | st.sampled_from(
+            [
+                b"--B",
+                b"--B\r\n",
+                b"--B--",
+                b"name=a\r\n\r\n",
+                b"Content-Disposition: x; name=file_metadata_1\r\n\r\n",
+                b"\r",
+            ]
+        ),
+        max_size=40,
     ).map(b"".join),
     step=st.integers(1, 50),
 )

@@ -100,6 +100,39 @@ const equal = (a, b) => { if (a !== b) throw new Error(`${a} is not ${b}`); };
 """
 
 
+PROMISE = """
+const OAuthClient = require('intuit-oauth'), Quickbooks = require('quickbooks-node-promise');
+const fs = require('fs');
+const [base, realm, file, name] = process.argv.slice(2);
+const equal = (a, b) => { if (a !== b) throw new Error(`${a} is not ${b}`); };
+OAuthClient.authorizeEndpoint = base + '/connect/oauth2';
+OAuthClient.tokenEndpoint = base + '/oauth2/v1/tokens/bearer';
+OAuthClient.revokeEndpoint = base + '/v2/oauth2/tokens/revoke';
+(async () => {
+  const auth = new OAuthClient({
+    clientId: 'id', clientSecret: 'secret', environment: 'sandbox', redirectUri: 'http://localhost/cb',
+  });
+  const page = auth.authorizeUri({ scope: [OAuthClient.scopes.Accounting], state: 'st' });
+  const consent = await fetch(page + '&answer=connect', { redirect: 'manual' });
+  await auth.createToken(consent.headers.get('location'));
+  const before = auth.getToken().access_token;
+  await auth.refresh();
+  equal(auth.getToken().access_token === before, false);
+  const Class = Quickbooks.default || Quickbooks;
+  Class.V3_ENDPOINT_BASE_URL = base + '/v3/company/';
+  const qb = new Class({
+    useProduction: false, accessToken: auth.getToken().access_token, appKey: 'id',
+    appSecret: 'secret', redirectUrl: 'http://localhost/cb', scope: [], minorversion: 75,
+  }, realm);
+  const made = await qb.upload(name, 'application/pdf', fs.readFileSync(file), 'Invoice', '75');
+  const found = await qb.findAttachables({ FileName: name });
+  equal(found.QueryResponse.Attachable.length, 1);
+  await auth.revoke();
+  console.log(JSON.stringify({ id: found.QueryResponse.Attachable[0].Id }));
+})().catch((error) => { console.error(error); process.exit(1); });
+"""
+
+
 @pytest.fixture
 def sent(tmp_path: Path) -> Path:
     file = tmp_path / "sent.pdf"
@@ -144,6 +177,19 @@ def test_node_quickbooks_works_unchanged(fake_qbo: RunningFake, tmp_path: Path, 
     (tmp_path / "package.json").write_text("{}")
     run(["npm", "install", "--silent", "node-quickbooks@2"], tmp_path)
     (tmp_path / "client.js").write_text(NODE)
+    assert_kept(
+        fake_qbo,
+        run(["node", "client.js", fake_qbo.base_url, fake_qbo.realm, str(sent), NAME], tmp_path),
+    )
+
+
+@pytest.mark.skipif(shutil.which("npm") is None, reason="needs npm")
+def test_quickbooks_node_promise_with_intuit_oauth_works_unchanged(
+    fake_qbo: RunningFake, tmp_path: Path, sent: Path
+) -> None:
+    (tmp_path / "package.json").write_text("{}")
+    run(["npm", "install", "--silent", "quickbooks-node-promise@3", "intuit-oauth@4"], tmp_path)
+    (tmp_path / "client.js").write_text(PROMISE)
     assert_kept(
         fake_qbo,
         run(["node", "client.js", fake_qbo.base_url, fake_qbo.realm, str(sent), NAME], tmp_path),

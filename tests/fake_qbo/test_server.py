@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -47,6 +48,34 @@ def test_an_upload_a_query_and_a_download_go_over_the_socket(fake_qbo: RunningFa
     ledger = httpx.get(f"{fake_qbo.base_url}/_fake/ledger").json()
     assert ledger == fake_qbo.ledger()
     assert ledger["requests"]["upload"] == 1
+
+
+def test_two_companies_never_share_a_state_folder_and_a_dead_one_holds_none(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "state"
+    options = FakeOptions(state=str(folder))
+    with running(options):
+        second = subprocess.run(
+            [sys.executable, "-m", "qbo_attach.cli", "fake-qbo", "--port", "0", "--state", str(folder)],
+            capture_output=True, text=True, timeout=30, check=False,
+        )  # fmt: skip
+        assert (second.returncode, second.stdout) == (2, "")
+        assert second.stderr.count("\n") == 1
+        assert f"process {os.getpid()}" in second.stderr
+        with pytest.raises(ValueError, match="is in use by another fake company"), running(options):
+            pass
+    killed = subprocess.Popen(
+        [sys.executable, "-m", "qbo_attach.cli", "fake-qbo", "--port", "0", "--state", str(folder)],
+        stdout=subprocess.PIPE,
+    )  # fmt: skip
+    assert killed.stdout is not None
+    assert killed.stdout.readline().startswith(b"listening")
+    killed.kill()
+    killed.wait()
+    killed.stdout.close()
+    with running(options):
+        pass
 
 
 def test_a_long_statement_fits_into_an_address(fake_qbo: RunningFake) -> None:

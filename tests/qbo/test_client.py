@@ -6,6 +6,7 @@ import asyncio
 import logging
 import resource
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from uuid import uuid4
 
 import httpx
@@ -13,7 +14,7 @@ import pytest
 
 from qbo_attach.core.errors import SettingError
 from qbo_attach.core.model import EntityRef
-from qbo_attach.fake_qbo import running
+from qbo_attach.fake_qbo import Behaviour, FakeOptions, running
 from qbo_attach.fake_qbo.faults import Rule
 from qbo_attach.fake_qbo.server import RunningFake
 from qbo_attach.qbo.auth import StaticToken
@@ -22,9 +23,6 @@ from qbo_attach.qbo.client import QboClient
 from qbo_attach.qbo.faults import (
     InDoubtError,
     NotDoneError,
-    QboError,
-    RefusedError,
-    StopError,
 )
 from qbo_attach.qbo.multipart import UploadPart
 from qbo_attach.qbo.pacing import Pacer, SystemClock
@@ -100,63 +98,6 @@ async def upload(
 
 def strike(fake: RunningFake, kind: str, **fields: object) -> None:
     fake.company.plan.add([Rule(kind, endpoint="upload", times=1, **fields)])  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(
-    ("kind", "error", "effect"),
-    [
-        ("401", NotDoneError, False),
-        ("expired_token", NotDoneError, False),
-        ("403", StopError, False),
-        ("429", NotDoneError, False),
-        ("429_under_403", NotDoneError, False),
-        ("500_before", InDoubtError, False),
-        ("500_after", InDoubtError, True),
-        ("502_after", InDoubtError, True),
-        ("503_before", InDoubtError, False),
-        ("504_after", InDoubtError, True),
-        ("refused", RefusedError, False),
-        ("cut_request", InDoubtError, False),
-        ("cut_before", InDoubtError, False),
-        ("cut_during", InDoubtError, None),
-        ("cut_after", InDoubtError, True),
-        ("cut_answer", InDoubtError, True),
-        ("hang_before", InDoubtError, False),
-        ("hang", InDoubtError, True),
-        ("late_commit", InDoubtError, None),
-        ("garbage_200", InDoubtError, True),
-        ("garbage_200_before", InDoubtError, False),
-        ("empty_200", InDoubtError, True),
-        ("truncated_200", InDoubtError, True),
-        ("fault_200", RefusedError, False),
-    ],
-)
-async def test_each_fault_of_the_company_is_told_by_its_recovery(
-    client: QboClient, fake: RunningFake, kind: str, error: type[QboError], effect: bool | None
-) -> None:
-    """And what is told to be without effect is without effect."""
-    strike(fake, kind, code="6000" if kind in {"fault_200", "refused"} else "", retry_after="1")
-    before = len(fake.company.state.ledger.all())
-    with pytest.raises(QboError) as raised:
-        await upload(client, b"one", b"two")
-    assert type(raised.value) is error
-    if effect is not None:
-        await asyncio.sleep(0.02)
-        assert (len(fake.company.state.ledger.all()) > before) is effect
-    assert not (effect and raised.value.recovery in {"not_done", "refused"})
-
-
-async def test_items_come_back_one_by_one_and_may_be_refused(
-    client: QboClient, fake: RunningFake
-) -> None:
-    strike(fake, "item_fault", code="6041", item=2)
-    items = (await upload(client, b"a", b"b", b"c")).items
-    assert [item.fault.code if item.fault else "ok" for item in items] == ["ok", "6041", "ok"]
-
-
-async def test_missing_items_are_left_out_not_made_up(client: QboClient, fake: RunningFake) -> None:
-    strike(fake, "missing_items", item=1)
-    assert len((await upload(client, b"a", b"b")).items) == 1
 
 
 async def test_nobody_there_is_not_done() -> None:
@@ -320,13 +261,9 @@ async def test_all_pages_are_read(client: QboClient, fake: RunningFake) -> None:
 @pytest.mark.parametrize("needs_type", [True, False])
 @pytest.mark.parametrize("casing", ["pascal", "camel"])
 async def test_the_mapping_table_is_read_in_either_of_its_forms(
-    tmp_path: object, casing: str, needs_type: bool
+    tmp_path: Path, casing: str, needs_type: bool
 ) -> None:
-    from pathlib import Path
-
-    from qbo_attach.fake_qbo import Behaviour, FakeOptions
-
-    table = Path(str(tmp_path)) / "mapping.csv"
+    table = tmp_path / "mapping.csv"
     rows = "".join(f"4-{n},BILL,Bill,{n}\n" for n in range(1, 4)) + "9-1,TIMETRACKING,Bill,9\n"
     table.write_text("legacy_txnid_norm,legacy_entity_type,qbo_entity_type,qbo_entity_id\n" + rows)
     behaviour = Behaviour(qbdt_casing=casing, qbdt_needs_type=needs_type)
@@ -339,6 +276,22 @@ async def test_the_mapping_table_is_read_in_either_of_its_forms(
     assert ("9" in ids) is (not needs_type)
     assert len(found) == len(ids)
     assert all(row["QbdtExportableId"] for row in found)
+
+
+@pytest.mark.parametrize("rows", [1000, 2, 0])
+async def test_the_mapping_table_is_read_whole_however_it_is_paged(
+    tmp_path: Path, rows: int
+) -> None:
+    """In pages as asked for, in shorter ones, or all at once whatever was asked."""
+    table = tmp_path / "mapping.csv"
+    lines = "".join(f"4-{n},BILL,Bill,{n}\n" for n in range(1, 6))
+    table.write_text("legacy_txnid_norm,legacy_entity_type,qbo_entity_type,qbo_entity_id\n" + lines)
+    behaviour = Behaviour(qbdt_page_rows=rows)
+    with running(FakeOptions(mapping=str(table), behaviour=behaviour)) as fake:
+        client = client_of(fake, deadline_s=10)
+        found = [row["QboEntityId"] async for row in client.qbdt_mappings()]
+        await client.aclose()
+    assert sorted(found) == ["1", "2", "3", "4", "5"]
 
 
 @pytest.mark.parametrize("state", ["empty", "absent"])

@@ -57,7 +57,11 @@ class TestFakeOnASocket(QboContract):
 
 
 @pytest.mark.sandbox
-@pytest.mark.skipif("QBO_SANDBOX_TOKEN" not in os.environ, reason="needs a sandbox company")
+@pytest.mark.enable_socket
+@pytest.mark.skipif(
+    "QBO_SANDBOX_TOKEN" not in os.environ or "QBO_SANDBOX_REALM_ID" not in os.environ,
+    reason="needs a sandbox company: QBO_SANDBOX_REALM_ID and QBO_SANDBOX_TOKEN",
+)
 @pytest.mark.timeout(600)
 class TestSandbox(QboContract):
     """Needs QBO_SANDBOX_TOKEN, QBO_SANDBOX_REALM_ID and at least one customer in that company."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
@@ -111,9 +113,21 @@ def test_an_upload_answer_holds_exactly_one_word_an_item(body: bytes) -> None:
 
 
 def test_deep_or_huge_bodies_end_quickly() -> None:
-    for body in (b"[" * 1_000_000, b'{"a":' * 200_000, b"<a>" * 200_000, b"9" * 1_000_000):
+    """And take no more memory than some copies of them."""
+    bodies = [b"[" * 500_000, b'{"a":' * 100_000, b"<a>" * 100_000, b"9" * 500_000]
+    bodies += [b"Token expired: " * 30_000, b"https://a?" * 45_000, b"Bearer " * 50_000]
+    for body in bodies:
+        tracemalloc.start()
+        began = time.process_time()
         with pytest.raises(InDoubtError):
             wire.read_upload_answer(Reply(200, {}, body))
+        took, peak = time.process_time() - began, tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert took < 3, body[:20]
+        assert peak < 75_000_000, body[:20]
+        for status in (400, 500):
+            with pytest.raises(QboError):
+                wire.read_upload_answer(Reply(status, {}, body))
 
 
 def test_xml_that_expands_itself_is_not_expanded() -> None:
