@@ -49,8 +49,8 @@ class Accounts:
         self._realm_id = realm_id
         self._file_types = file_types
         self._strangers = Strangers()
-        self._taken: dict[object, str] = {}
-        """Paths of attachments that a stranger was found for, by its markers and its place."""
+        self._taken: dict[int, str] = {}
+        """Paths of attachments that a stranger was found for, by hashes of its traits."""
         self._expected: dict[str | int, int] = {}
         """Of each attachable that QBO has not shown so far, a hash of what it is to be."""
         self._shown: set[str | int] = set()
@@ -229,5 +229,7 @@ def second(path: str, why: str, one: Seen) -> Finding:
     return Finding(State.DOUBLED, f"{why}: a second attachable of {path}", one)
 
 
-def _traits(one: Seen) -> tuple[object, ...]:
-    return (*one.marks, (one.refs, folded(one.file_name), one.size_bytes))
+def _traits(one: Seen) -> Iterator[int]:
+    """Hashes of its markers, and of its place, name and size."""
+    yield from map(hash, one.marks)
+    yield hash((one.refs, folded(one.file_name), one.size_bytes))

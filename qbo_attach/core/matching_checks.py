@@ -24,6 +24,8 @@ from qbo_attach.core.matching_groups import Pair, QboRow
 from qbo_attach.core.matching_tiers import TXN_TIERS, WEAK_TIERS, WITHOUT_NUMBER, Proposals
 
 ENOUGH_ROWS = 200
+_SOME_MORE = 1.1
+"""So that the bound that is named lies above the estimate however it is rounded."""
 
 
 class Options(NamedTuple):
@@ -117,7 +119,7 @@ def _why_off(tier: str, total: Counter[str], estimate: float | None, options: Op
     if estimate is not None and estimate > options.max_error:
         return (
             f"rows are alike and rows are missing on both sides: about {estimate:.1g} of its pairs "
-            f"could be wrong; MATCH_MAX_ERROR is {options.max_error:g}"
+            f"could be wrong; MATCH_MAX_ERROR={estimate * _SOME_MORE:.2g} would accept that"
         )
     return ""
 

@@ -13,7 +13,7 @@ import unicodedata
 from decimal import Decimal
 from typing import NamedTuple
 
-_PARTS = re.compile(r"[0-9]+|[^\W\d_]+")
+_PARTS = re.compile(r"\d+|[^\W\d_]+")
 _DIGITS = re.compile(r"[0-9]+")
 _DATES = {
     "iso": (re.compile(r"(\d{4})-(\d\d?)-(\d\d?)(?:[T ]\d\d:\d\d.*)?"), (0, 1, 2)),

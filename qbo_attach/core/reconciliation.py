@@ -53,6 +53,8 @@ class Proof:
         more = (
             f" {self.unprovable:,} more have no digest in the run log." if self.unprovable else ""
         )
+        if not self.population:
+            return f"By digest: nothing to compare.{more}"
         if self.whole:
             found = f"{self.defects:,} differ" if self.defects else "all have the bytes sent"
             return f"By digest, all {self.draws:,}: {found}.{more}"

@@ -271,14 +271,28 @@ class Sitting:
             for was in (done, doubt):
                 if was is None or not self._planner.entity_is(was, member):
                     continue
-                unread = was is done and self._planner.facts_equal(done, member)
-                sha256 = was.sha256 or (self.digest(member) if unread else "")
+                sha256 = was.sha256
+                if not sha256 and done is not None:
+                    unread = self._planner.facts_equal(done, member)
+                    sha256 = self.digest(member) if unread else self._learned(done, members)
                 if sha256 not in ("", MISSING, CHANGED):
                     held.setdefault(sha256, was.path)
         holder = self._history.done_by_key.get(natural_key)
-        if holder is not None and holder.sha256:
-            held.setdefault(holder.sha256, holder.path)
+        if holder is not None:
+            sha256 = holder.sha256 or self._learned(holder, members)
+            if sha256:
+                held.setdefault(sha256, holder.path)
         return held
+
+    def _learned(self, done: Done, members: list[VerificationRow]) -> str:
+        """The digest at QBO of one that nobody has read, where it may be another member's."""
+        existing = self._planner.existing
+        known = existing.digest(done.attachable_id) if existing else ""
+        if existing and not known:
+            others = (m for m in members if m.file_path != done.path)
+            if any(int(other.size_bytes) == done.size_bytes for other in others):
+                self.to_download.append(done.attachable_id)
+        return known
 
     def _doubted(self, natural_key: str) -> GroupFile | None:
         request_id = self._history.doubt_of_key.get(natural_key)

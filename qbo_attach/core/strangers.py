@@ -1,17 +1,21 @@
 """Attachables that no attachment of the run log accounts for by id, and finding the right one.
 
-What is taken out is accounted for; what is left at the end is doubled or unknown.
+What is taken out is accounted for; what is left at the end is doubled or unknown. Without a run log
+all that a company has is in here: the indexes go by hash, and each hit is looked at.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
+from sys import intern
 from typing import NamedTuple
 
+from qbo_attach.core.existing import small_id
 from qbo_attach.core.model import Attachable, EntityRef
 from qbo_attach.core.naming import digest_in_name, folded
 
 Refs = tuple[EntityRef, ...]
+Ids = dict[int, "str | int | list[str | int]"]
 
 
 class Seen(NamedTuple):
@@ -27,25 +31,27 @@ class Seen(NamedTuple):
 def seen(attachable: Attachable) -> Seen:
     """What is kept of an attachable."""
     marks = tuple(mark for mark in (attachable.tag, attachable.note) if mark)
-    return Seen(attachable.id, attachable.file_name, attachable.size_bytes, attachable.refs, marks)
+    refs = tuple(EntityRef(intern(ref.type), ref.id) for ref in attachable.refs)
+    return Seen(attachable.id, attachable.file_name, attachable.size_bytes, refs, marks)
 
 
 class Strangers:
     """A set of attachables, found by marker, or by entities and size."""
 
     def __init__(self) -> None:
-        self._all: dict[str, Seen] = {}
-        self._by_mark: dict[str, list[str]] = {}
-        self._by_place: dict[tuple[Refs, int | None], list[str]] = {}
-        self._by_name: dict[tuple[Refs, str], list[str]] | None = None
+        self._all: dict[str | int, Seen] = {}
+        self._by_mark: Ids = {}
+        self._by_place: Ids = {}
+        self._by_name: Ids | None = None
         """Made when it is asked for first, of what is left by then: nothing is added later."""
 
     def add(self, one: Seen) -> None:
         """Take one in."""
-        self._all[one.id] = one
+        name = small_id(one.id)
+        self._all[name] = one
         for mark in one.marks:
-            self._by_mark.setdefault(mark, []).append(one.id)
-        self._by_place.setdefault((_ordered(one.refs), one.size_bytes), []).append(one.id)
+            _put(self._by_mark, hash(mark), name)
+        _put(self._by_place, hash((_ordered(one.refs), one.size_bytes)), name)
 
     def __len__(self) -> int:
         return len(self._all)
@@ -55,7 +61,7 @@ class Strangers:
 
     def take_marked(self, key: str) -> Seen | None:
         """The first with this marker, taken out."""
-        return self._take(self._by_mark.get(key, ()))
+        return self._take(self._by_mark, hash(key), lambda one: key in one.marks)
 
     def take_like(
         self, refs: Refs, names: Collection[str], size_bytes: int, *, by_digest_name: bool = False
@@ -64,36 +70,47 @@ class Strangers:
 
         `names` are folded; with `by_digest_name` the digest name of one of them counts as well.
         """
-        here = self._by_place.get((_ordered(refs), size_bytes), ())
-        return self._take(
-            [
-                one_id
-                for one_id in here
-                if one_id in self._all and _is_named(self._all[one_id], names, by_digest_name)
-            ]
-        )
+        place = _ordered(refs)
+
+        def fits(one: Seen) -> bool:
+            if one.size_bytes != size_bytes or _ordered(one.refs) != place:
+                return False
+            return folded(one.file_name) in names or (
+                by_digest_name and any(digest_in_name(one.file_name, name) for name in names)
+            )
+
+        return self._take(self._by_place, hash((place, size_bytes)), fits)
 
     def take_named(self, refs: Refs, name: str) -> Seen | None:
         """The first of this folded name at just these entities, of any size, taken out."""
         if self._by_name is None:
             self._by_name = {}
-            for one in self:
-                place = (_ordered(one.refs), folded(one.file_name))
-                self._by_name.setdefault(place, []).append(one.id)
-        return self._take(self._by_name.get((_ordered(refs), name), ()))
+            for one_id, one in self._all.items():
+                wanted = hash((_ordered(one.refs), folded(one.file_name)))
+                _put(self._by_name, wanted, one_id)
+        place = _ordered(refs)
+        return self._take(
+            self._by_name,
+            hash((place, name)),
+            lambda one: _ordered(one.refs) == place and folded(one.file_name) == name,
+        )
 
-    def _take(self, ids: Collection[str]) -> Seen | None:
-        for one_id in ids:
-            if one_id in self._all:
+    def _take(self, index: Ids, hashed: int, fits: Callable[[Seen], bool]) -> Seen | None:
+        found = index.get(hashed, [])
+        for one_id in found if isinstance(found, list) else (found,):
+            one = self._all.get(one_id)
+            if one is not None and fits(one):
                 return self._all.pop(one_id)
         return None
 
 
+def _put(index: Ids, hashed: int, one_id: str | int) -> None:
+    before = index.setdefault(hashed, one_id)
+    if isinstance(before, list):
+        before.append(one_id)
+    elif before != one_id:
+        index[hashed] = [before, one_id]
+
+
 def _ordered(refs: Refs) -> Refs:
     return refs if len(refs) < 2 else tuple(sorted(refs))  # noqa: PLR2004
-
-
-def _is_named(one: Seen, names: Collection[str], by_digest_name: bool) -> bool:
-    return folded(one.file_name) in names or (
-        by_digest_name and any(digest_in_name(one.file_name, name) for name in names)
-    )

@@ -85,6 +85,16 @@ def test_a_twin_of_one_that_was_found_in_qbo_unread_is_its_duplicate() -> None:
         assert [row.action for row in plan.values()] == ["skip", action]
 
 
+def test_what_was_found_in_qbo_unread_and_changed_since_is_known_by_its_bytes_at_qbo() -> None:
+    old = verified("x/a.pdf")
+    rows = [old._replace(size_bytes="11"), verified("y/a.pdf")]
+    for at_qbo, action in ((A, "duplicate_content"), (B, "send")):
+        history = found_unread(old, "already_in_qbo")
+        held, contents = [attachable(9, "a.pdf")], {"y/a.pdf": A, "9": at_qbo}
+        plan = plan_with(rows, held, contents, history)
+        assert [row.action for row in plan.values()] == ["changed", action]
+
+
 # -- plans that another run has overtaken ----------------------------------------------------------
 
 

@@ -1,0 +1,254 @@
+"""Mutants of the protocol: intents, answers, looks, resends, the end of a run."""
+
+from __future__ import annotations
+
+from tests.mutants.trial import Mutant
+
+PROTOCOL = "tests/engine/test_protocol.py"
+RESENDS = "tests/engine/test_protocol_resends.py"
+SESSION = "tests/engine/test_session.py"
+UPLOADING = "tests/core/test_uploading.py"
+
+_SESSION = "qbo_attach/engine/session.py"
+_ANSWERS = "qbo_attach/engine/answers.py"
+_SETTLING = "qbo_attach/engine/settling.py"
+_UPLOADING = "qbo_attach/core/uploading.py"
+
+MUTANTS = (
+    Mutant(
+        "new_requestid_on_a_resend",
+        "a group in doubt goes again under another requestid",
+        _SETTLING,
+        "again = Group(intent.request_id, intent.boundary,",
+        "again = Group(session.new_id(), intent.boundary,",
+        (PROTOCOL,),
+    ),
+    Mutant(
+        "intent_after_send",
+        "groups are handed to the senders while their intents are still being written",
+        _SESSION,
+        """        try:
+            await self.writer.flush()
+        except Exception:  # noqa: BLE001 - the writer told it to `stop`
+""",
+        """        for group in groups:
+            self._ready.put_nowait(group)
+        groups, sent = [], groups
+        try:
+            await self.writer.flush()
+            self._in_hand -= len(sent)
+        except Exception:  # noqa: BLE001 - the writer told it to `stop`
+""",
+        (PROTOCOL,),
+    ),
+    Mutant(
+        "outcome_before_answer",
+        "success is recorded when the request leaves",
+        _SESSION,
+        "        group.may_have_left = True\n",
+        """        group.may_have_left = True
+        at = utc_text(self.clock.utcnow())
+        for file in group.files:
+            self.record(Recorded(at, "success", file.key, file.path, group.request_id))
+""",
+        (PROTOCOL,),
+    ),
+    Mutant(
+        "a_429_counts_as_a_failure",
+        "throttles count among the failures in a row that end a run",
+        _ANSWERS,
+        "if not faults.is_throttle(error.fault) and error.fault.status != 401:",
+        "if error.fault.status != 401:",
+        (PROTOCOL,),
+    ),
+    Mutant(
+        "a_429_is_a_refusal",
+        "a throttled group has the outcome error",
+        "qbo_attach/qbo/faults.py",
+        "429: Rule(_NOT_DONE, _AGAIN),",
+        "429: Rule(_REFUSED, _AGAIN),",
+        (PROTOCOL,),
+    ),
+    Mutant(
+        "look_skipped",
+        "a group in doubt is sent again without asking QBO",
+        _SETTLING,
+        """        found = await self._look(due)
+        for doubt in due:""",
+        """        found: dict[str, dict[str, Attachable]] = {}
+        for doubt in due:""",
+        (PROTOCOL, SESSION),
+    ),
+    Mutant(
+        "settle_time_skipped",
+        "a look counts as settled at once",
+        _SETTLING,
+        "return max(self._due.get(request_id, 0.0), over + session.options.settle_s)",
+        "return max(self._due.get(request_id, 0.0), over)",
+        (PROTOCOL,),
+    ),
+    Mutant(
+        "later_looks_do_not_settle",
+        "the second and third look follow the first at once",
+        _SETTLING,
+        "self._due[intent.request_id] = session.clock.monotonic() + session.options.settle_s",
+        "self._due[intent.request_id] = session.clock.monotonic()",
+        (PROTOCOL,),
+    ),
+    Mutant(
+        "one_look_is_enough",
+        "a new requestid is taken after the first settled look",
+        "qbo_attach/core/history.py",
+        "SETTLED_LOOKS = 3",
+        "SETTLED_LOOKS = 1",
+        (PROTOCOL,),
+    ),
+    Mutant(
+        "taken_over_group_is_settled_at_once",
+        "a request of a process that may still live is taken for over",
+        _SESSION,
+        "over = now if unproven is None else unproven + SEND_BY_S + 120.0",
+        "over = now",
+        (PROTOCOL,),
+    ),
+    Mutant(
+        "position_instead_of_name",
+        "an answer's items are taken in the order of the files",
+        _UPLOADING,
+        """            file = by_key.get(attachable.tag) or by_key.get(attachable.note)
+            file = file or by_name.get(folded(attachable.file_name))
+""",
+        """            file = files[len(made)] if by_key and by_name else None
+""",
+        (UPLOADING,),
+    ),
+    Mutant(
+        "missing_item_is_success",
+        "a file that the answer does not mention is taken for done",
+        _ANSWERS,
+        """        if missing:
+            self._doubt(group, missing)
+        if again:""",
+        """        for file in missing:
+            self._record(group, file, Outcome.SUCCESS)
+        if again:""",
+        (PROTOCOL,),
+    ),
+    Mutant(
+        "adoption_by_name_alone",
+        "what has the file's name is adopted, whatever its entity, size and age",
+        _UPLOADING,
+        """        set(file.refs) <= set(attachable.refs)
+        and folded(attachable.file_name) == folded(file.sent_file_name)
+        and attachable.size_bytes == file.size_bytes
+        and bool(attachable.created_at)
+        and datetime.fromisoformat(attachable.created_at.replace("Z", "+00:00")) >= not_before
+""",
+        """        folded(attachable.file_name) == folded(file.sent_file_name)
+        and not_before is not None
+""",
+        (UPLOADING,),
+    ),
+    Mutant(
+        "resend_though_the_source_changed",
+        "the state of the sources is not asked for before a resend",
+        _SETTLING,
+        "unchanged=frozenset(k for k, s in states.items() if s is SourceState.UNCHANGED),",
+        "unchanged=frozenset(states),",
+        (PROTOCOL,),
+    ),
+    Mutant(
+        "resend_of_a_group_in_part",
+        "the identical request goes again although a file of it has its outcome",
+        "qbo_attach/core/history.py",
+        "        doubt.partial = True\n",
+        "",
+        ("tests/core/test_history.py",),
+    ),
+    Mutant(
+        "send_by_is_ignored",
+        "an old intent is good for ever",
+        _SESSION,
+        "if self.clock.monotonic() > group.send_by:",
+        "if self.clock.monotonic() > group.send_by + 1e9:",
+        (PROTOCOL,),
+    ),
+    Mutant(
+        "sending_goes_on_after_a_stop",
+        "groups that are ready still leave after the run was stopped, or lost its lease",
+        _SESSION,
+        "if self.stopped is not None or self.writer.failure is not None:",
+        "if self.stopped is not None and self.clock.monotonic() < 0:",
+        (SESSION, PROTOCOL),
+    ),
+    Mutant(
+        "a_hanging_request_was_not_sent",
+        "a request that is cancelled at the end of a run is taken for not sent",
+        _ANSWERS,
+        "        if group.may_have_left:\n            self.in_doubt(group)",
+        "        if group.may_have_left and not group.clean:\n            self.in_doubt(group)",
+        (PROTOCOL,),
+    ),
+    Mutant(
+        "a_stopped_resend_was_not_sent",
+        "a resend that is stopped closes the doubt of its first sending",
+        _ANSWERS,
+        "        if not group.clean:\n            # An earlier sending",
+        "        if not group.clean and not group.files:\n            # An earlier sending",
+        (PROTOCOL,),
+    ),
+    Mutant(
+        "a_refused_resend_ends_the_doubt",
+        "a resend that is refused as a whole is an error although the first may come late",
+        _ANSWERS,
+        "        if group.may_come_late:\n            self.in_doubt(group)\n            return\n",
+        "",
+        (RESENDS,),
+    ),
+    Mutant(
+        "a_locked_company_gives_a_new_requestid",
+        "a resend that met a locked company goes on under a new requestid at once",
+        _ANSWERS,
+        "        elif group.may_come_late:\n            return Recovery.IN_DOUBT\n",
+        "",
+        (RESENDS,),
+    ),
+    Mutant(
+        "a_plan_is_believed",
+        "what the chain knows by now as done is sent all the same",
+        _SESSION,
+        "            done is not None\n            or file.path in history.done\n",
+        "            (done is not None and not file.path)\n",
+        (PROTOCOL,),
+    ),
+    Mutant(
+        "half_of_a_refused_group_is_dropped",
+        "of a refused group only the first half goes on",
+        _ANSWERS,
+        "for half in (group.files[:middle], group.files[middle:]):",
+        "for half in (group.files[:middle],):",
+        (SESSION,),
+    ),
+    Mutant(
+        "a_failed_write_is_passed_over",
+        "a segment that could not be written stops nothing",
+        "qbo_attach/engine/writer.py",
+        """            self.failure = error
+            self._on_failure(error)
+            raise
+""",
+        """            self._written_at = self._clock.monotonic()
+            del error
+            return
+""",
+        (SESSION,),
+    ),
+    Mutant(
+        "an_altered_source_is_sent",
+        "bytes are sent that are not those the plan read",
+        "qbo_attach/engine/groups.py",
+        "if file.sha256 and found != file.sha256:",
+        "if file.sha256 and not found:",
+        ("tests/engine/test_protocol_sources.py",),
+    ),
+)
