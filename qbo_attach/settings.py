@@ -71,7 +71,31 @@ class Settings(BaseSettings):
     )
 
     mapping_source: str = Field(
-        "", description="URL of a mapping table, or qbo; empty: DATA_DIR/mapping_export.csv as is"
+        "",
+        description="URL of a mapping table, qbo or match; empty: DATA_DIR/mapping_export.csv",
+    )
+    desktop_export: Names = Field(
+        (), description="URLs of tables of Desktop's transactions and lists, for match"
+    )
+    desktop_dates: Literal["iso", "mdy", "dmy"] = Field(
+        "iso", description="order of the dates in DESKTOP_EXPORT: 2024-03-31, 3/31/2024, 31/3/2024"
+    )
+    desktop_decimal: Literal["auto", "point", "comma"] = Field(
+        "auto", description="decimal sign in DESKTOP_EXPORT; auto: the one its amounts prove"
+    )
+    desktop_columns_table: str = Field("", description="URL of an edited copy of our column names")
+    match_types_table: str = Field(
+        "", description="URL of an edited copy of what Desktop types become in QBO"
+    )
+    match_known: str = Field(
+        "qbo", description="a part of QbdtEntityIdMapping: qbo asks for it, none, or a table's URL"
+    )
+    match_tiers_off: Names = Field((), description="tiers of matching that are off")
+    match_max_error: float = Field(
+        0.0, ge=0, le=1, description="share of wrong pairs above which a tier of matching is off"
+    )
+    match_read_anew: bool = Field(
+        default=False, description="read QBO's entities again, though DATA_DIR has them"
     )
     mapping_overrides: str = Field("", description="URL of a table of decisions, applied last")
     entity_types_table: str = Field("", description="URL of an edited copy of our table of types")
@@ -128,7 +152,14 @@ class Settings(BaseSettings):
     def _absolute(cls, url: str) -> str:
         return absolute_url(url)
 
-    @field_validator("mapping_overrides", "entity_types_table", "file_types_table", mode="after")
+    @field_validator(
+        "mapping_overrides",
+        "entity_types_table",
+        "file_types_table",
+        "desktop_columns_table",
+        "match_types_table",
+        mode="after",
+    )
     @classmethod
     def _absolute_if_given(cls, url: str) -> str:
         return absolute_url(url) if url else ""
@@ -137,6 +168,16 @@ class Settings(BaseSettings):
     @classmethod
     def _absolute_or_word(cls, url: str) -> str:
         return absolute_url(url) if url and url not in MAPPING_WORDS else url
+
+    @field_validator("desktop_export", mode="after")
+    @classmethod
+    def _all_absolute(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(absolute_url(url) for url in urls)
+
+    @field_validator("match_known", mode="after")
+    @classmethod
+    def _absolute_or_known_word(cls, url: str) -> str:
+        return url if url in KNOWN_WORDS else absolute_url(url)
 
     @field_validator("qbo_base_url", mode="after")
     @classmethod
@@ -175,7 +216,8 @@ class Settings(BaseSettings):
         return self.qbo_realm_id
 
 
-MAPPING_WORDS = ("qbo",)
+MAPPING_WORDS = ("qbo", "match")
+KNOWN_WORDS = ("qbo", "none")
 
 
 def load_settings(

@@ -11,6 +11,7 @@ from qbo_attach.core.errors import NotStartedError, StorageError
 from qbo_attach.core.model import Outcome, Status
 from qbo_attach.core.tables import MAPPING, MappingRow, encode_table
 from qbo_attach.sample.awkward import awkward_cases, too_large
+from qbo_attach.sample.both_sides import ExportRow, export_rows, qbo_records, told
 from qbo_attach.sample.company import Company, intuit_mapping, mapping_rows
 from qbo_attach.sample.expected import EXPECTED, ExpectedRow
 from qbo_attach.sample.formats import material
@@ -20,6 +21,8 @@ from qbo_attach.storage import urls
 from qbo_attach.storage.files import Store
 
 INTUIT_MAPPING = "qbdt_entity_id_mapping.json"
+DESKTOP_EXPORT = "desktop_export.csv"
+QBO_RECORDS = "qbo_company.jsonl"
 LEAST_COVERAGE = 0.92
 """docs/design.md, 4: the gate is at 0.90, and the sample is above it."""
 
@@ -77,6 +80,16 @@ class Sample:
         return urls.join(self.data_dir, INTUIT_MAPPING)
 
     @property
+    def desktop_export_url(self) -> str:
+        """Desktop's transactions and lists, for matching; there only if asked for."""
+        return urls.join(self.url, DESKTOP_EXPORT)
+
+    @property
+    def qbo_records_url(self) -> str:
+        """QBO's entities, for a fake company that answers queries; there only if asked for."""
+        return urls.join(self.url, QBO_RECORDS)
+
+    @property
     def expected_url(self) -> str:
         """What a first run makes of each file."""
         return urls.join(self.url, EXPECTED)
@@ -113,7 +126,7 @@ class Sample:
         return [f"export {name}={shlex.quote(value)}" for name, value in values.items()]
 
 
-def make_sample(
+def make_sample(  # noqa: PLR0913  # each by keyword
     destination: str,
     *,
     seed: int = 1,
@@ -122,6 +135,7 @@ def make_sample(
     awkward: bool = True,
     size_kb: tuple[float, float] = (1, 60),
     with_intuit_mapping: bool = False,
+    with_desktop_export: bool = False,
     with_too_large: bool = False,
 ) -> Sample:
     """Make a legacy tree, its mapping and its expected results; equal arguments, equal bytes.
@@ -137,6 +151,8 @@ def make_sample(
         awkward: whether the cases of `awkward` are in it; else every file is sent.
         size_kb: smallest and largest size of a file in KiB, roughly.
         with_intuit_mapping: also write `data/qbdt_entity_id_mapping.json`.
+        with_desktop_export: also write `desktop_export.csv` and `qbo_company.jsonl`: what both
+            sides say of the mapping's entities.
         with_too_large: also make the case `file_too_large`, where the disk is local.
 
     Raises:
@@ -178,6 +194,10 @@ def make_sample(
     _write(store, f"data/{MAPPING}", *encode_table(MappingRow._fields, mapping_rows(mapping)))
     if with_intuit_mapping:
         _write(store, f"data/{INTUIT_MAPPING}", intuit_mapping(mapping))
+    if with_desktop_export:
+        both = told(mapping, seed)
+        _write(store, DESKTOP_EXPORT, *encode_table(ExportRow._fields, export_rows(both)))
+        _write(store, QBO_RECORDS, qbo_records(both))
     _write(store, EXPECTED, *encode_table(ExpectedRow._fields, rows))
     return Sample(
         url=url,

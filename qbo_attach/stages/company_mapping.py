@@ -1,4 +1,4 @@
-"""The mapping stage with a company to ask: what MAPPING_SOURCE=qbo needs."""
+"""The mapping stage with a company to ask: what MAPPING_SOURCE=qbo and match need."""
 
 from __future__ import annotations
 
@@ -11,15 +11,18 @@ from qbo_attach.qbo.pacing import SystemClock
 from qbo_attach.settings import Settings
 from qbo_attach.stages.connection import make_client, make_pacer
 from qbo_attach.stages.mapping import run_mapping
+from qbo_attach.stages.matching import FROM_MATCH, run_matching
 
 
 def run_mapping_stage(settings: Settings) -> StageResult:
-    """Bring the mapping into DATA_DIR, from a table or (MAPPING_SOURCE=qbo) from QBO itself.
+    """Bring the mapping into DATA_DIR: from a table, from QBO itself (qbo), or by matching (match).
 
     Raises:
         NoMappingTableError: the company has no QbdtEntityIdMapping.
-        NotStartedError: QBO refused, or could not be asked; else as `run_mapping`.
+        NotStartedError: QBO refused, or could not be asked; else as `run_mapping`, `run_matching`.
     """
+    if settings.mapping_source == FROM_MATCH:
+        return run_matching(settings)
     return run_mapping(settings, lambda: fetch_qbdt_mapping(settings))
 
 
