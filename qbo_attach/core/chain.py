@@ -71,7 +71,7 @@ class GroupFile:
     """One attachment within an intent: all that its rows in the CSVs and a resend need.
 
     Several entity refs stand as `Bill;Invoice` and `12;34`. `sha256` is "" where nothing had to
-    read the file yet. `store` names the store whose etag this is.
+    read the file yet. `match_rule` tells what mapped it, where the mapping says.
     """
 
     key: str
@@ -89,6 +89,7 @@ class GroupFile:
     client: str = ""
     file_name: str = ""
     sha256: str = ""
+    match_rule: str = ""
 
     @property
     def refs(self) -> tuple[EntityRef, ...]:

@@ -237,6 +237,7 @@ class Planner:
             decision.sha256,
             decision.attachable_id,
             self.gone.get(row.file_path, ""),
+            row.match_rule,
         )
 
     def sent_name(self, row: VerificationRow) -> str:
@@ -301,6 +302,7 @@ def group_file(row: PlanRow) -> GroupFile:
         client=row.client,
         file_name=row.file_name,
         sha256=row.sha256,
+        match_rule=row.match_rule,
     )
 
 

@@ -116,6 +116,7 @@ class Telling:
             request_id,
             row.idempotency_key,
             run.run_id,
+            match_rule=row.match_rule,
         )
 
 
@@ -146,6 +147,7 @@ def _row_of(record: Recorded, file: GroupFile | None, done: Done | None, run_id:
         run_id,
         str(record.attempt or ""),
         str(record.duration_ms or ""),
+        file.match_rule if file else "",
     )
 
 

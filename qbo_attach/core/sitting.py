@@ -152,7 +152,7 @@ class Sitting:
         known = done.sha256 or (existing.digest(done.attachable_id) if existing else "")
         if known:
             return known == digest
-        if done.outcome == Outcome.ALREADY_IN_QBO or existing is None:
+        if done.outcome == Outcome.ALREADY_IN_QBO or not existing:
             return done.key == self._planner.natural_key(row)
         self.to_download.append(done.attachable_id)
         return False

@@ -101,6 +101,7 @@ class PlanRow(NamedTuple):
     sha256: str = ""
     qbo_attachable_id: str = ""
     gone_attachable_id: str = ""
+    match_rule: str = ""
 
 
 class RunLogRow(NamedTuple):
@@ -129,6 +130,7 @@ class RunLogRow(NamedTuple):
     run_id: str = ""
     attempt: str = ""
     duration_ms: str = ""
+    match_rule: str = ""
 
 
 class ReconciliationRow(NamedTuple):

@@ -77,6 +77,13 @@ def test_a_moved_file_that_was_adopted_unread_is_known_by_its_bytes_at_qbo() -> 
         assert plan["y/b.pdf"].action == action
 
 
+def test_a_moved_file_that_was_adopted_unread_is_believed_where_qbo_is_not_asked() -> None:
+    history = found_unread(verified("x/a.pdf"), "adopted")
+    rows = [verified("y/a.pdf"), verified("y/b.pdf")]
+    plan = planned(rows, history, {"y/a.pdf": A, "y/b.pdf": A})
+    assert [row.action for row in plan.values()] == ["skip", "send"]
+
+
 def test_a_twin_of_one_that_was_found_in_qbo_unread_is_its_duplicate() -> None:
     rows = [verified("x/a.pdf"), verified("y/a.pdf")]
     for other, action in ((A, "duplicate_content"), (B, "send")):

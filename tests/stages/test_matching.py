@@ -125,7 +125,9 @@ def test_run_with_match_uploads_every_file_to_the_entity_that_the_mapping_would_
     assert {row.match_rule for row in verification} >= {"all", "full_name"}
     expected = read_expected(case.sample.expected_url)
     attachables = case.fake.ledger()["attachables"]
-    runlog = read_table_at(str(case.folder / "log" / RUNLOG), RunLogRow)
+    runlog = list(read_table_at(str(case.folder / "log" / RUNLOG), RunLogRow))
+    by_path = {row.file_path: row.match_rule for row in verification}
+    assert all(row.match_rule == by_path[row.file_path] for row in runlog)
     assert compare(expected, verification, runlog, attachables) == []
 
 
