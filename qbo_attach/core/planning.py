@@ -9,6 +9,7 @@ Decisions, first that applies:
 | ... else                                                             | changed           |
 | done, at this path, under another entity                             | changed           |
 | in doubt                                                             | look              |
+| of entity and size of one in doubt whose path is gone                | look              |
 | refused before, and refused ones are to be left                      | refused           |
 | equal to a done one of its entity whose path is gone                 | skip (renamed)    |
 | QBO has it, and no run made that (core/existing)                     | existing          |
@@ -75,13 +76,17 @@ class Planner:
     def entities_to_send(
         self, rows: Iterable[VerificationRow], survey: Survey, digests: Mapping[str, str]
     ) -> dict[str, set[str]]:
-        """The entities of what is to be sent, as far as the run log knows: by type their ids."""
+        """The entities of what is to be sent, as far as the run log knows: by type their ids.
+
+        Also those of moved attachments whose digest only a download can tell.
+        """
         entities: dict[str, set[str]] = {}
         sitting = Sitting(self, survey, digests)
         for row in rows:
             if row.status != Status.OK or self._is_plain(row, survey):
                 continue
-            if sitting.decide(row).action is Action.SEND:
+            action = sitting.decide(row).action
+            if action is Action.SEND or row.file_path in sitting.believed:
                 for ref in entity_refs(row.qbo_entity_type, row.qbo_entity_id):
                     entities.setdefault(ref.type, set()).add(ref.id)
         return entities
@@ -94,6 +99,7 @@ class Planner:
         survey = Survey()
         changed: set[int] = set()
         done_rows = self.history.rows
+        doubted = dict(self.history.doubt_of_path)
         for row in rows():
             if row.status == Status.OK:
                 survey.ok += 1
@@ -105,14 +111,25 @@ class Planner:
                 if done is not None:
                     plain = self.entity_is(done, row) and self.facts_equal(done, row)
                     (survey.plain if plain else changed).add(hash(row.file_path))
+                if doubted:
+                    doubted.pop(row.file_path, None)
         if survey.twice:
             survey.shared = self._shared(rows(), survey.twice)
-        if len(survey.plain) + len(changed) < done_rows.paths():
+        self._note_gone(survey, changed, doubted)
+        return survey
+
+    def _note_gone(self, survey: Survey, changed: set[int], doubted: Iterable[str]) -> None:
+        """What is done or in doubt at paths that no row has."""
+        if len(survey.plain) + len(changed) < self.history.rows.paths():
             for path, was in self.history.done.items():
                 if hash(path) not in survey.plain and hash(path) not in changed:
                     place = (was.qbo_entity_type, was.qbo_entity_id, was.size_bytes)
                     survey.gone.setdefault(place, []).append(was)
-        return survey
+        for path in doubted:
+            file = self.history.doubtful_file(path)
+            if file is not None:
+                place = (file.qbo_entity_type, file.qbo_entity_id, file.size_bytes)
+                survey.doubted[place] = file
 
     def _shared(
         self, rows: Iterable[VerificationRow], names: set[int]
@@ -341,9 +358,8 @@ def new_facts(row: PlanRow, history: History) -> Facts | None:
         return None
     found = (int(row.size_bytes), row.modified_at, row.etag)
     key = row.idempotency_key if row.action == Action.SKIP else ""
-    there = history.done.get(row.file_path)
-    if key and (key not in history.done_by_key or (there is not None and there.key != key)):
-        return None  # another run has overtaken this plan
+    if key and _is_overtaken(row, history):
+        return None
     known = history.done_by_key.get(key) if key else history.facts.get(row.file_path)
     if known is not None and (known.path, known.size_bytes, known.modified_at, known.etag) == (
         row.file_path,
@@ -351,6 +367,17 @@ def new_facts(row: PlanRow, history: History) -> Facts | None:
     ):
         return None
     return Facts(row.file_path, *found, sha256=row.sha256, key=key)
+
+
+def _is_overtaken(row: PlanRow, history: History) -> bool:
+    """Whether another run, after this plan, has put something else where it saw this attachment."""
+    there = history.done.get(row.file_path)
+    under = history.done_by_key.get(row.idempotency_key)
+    return (
+        under is None
+        or under.sha256 not in ("", row.sha256)
+        or (there is not None and there.key != under.key)
+    )
 
 
 def same_facts(

@@ -41,7 +41,8 @@ class Survey:
     """What one pass over all verified rows shows.
 
     `ok` counts the attachments. `shared`: natural keys that several attachments have, with those
-    in order. `gone`: done attachments whose path is not among the rows, by entity and size.
+    in order. `gone`: done attachments whose path is not among the rows, by entity and size;
+    `doubted`: one in doubt of each such place.
     `names`: hashes of all names within their entities; `twice`: of those that occur again.
     `plain`: hashes of the paths that are done and unchanged, as size, time and etag tell.
     """
@@ -51,6 +52,7 @@ class Survey:
     plain: set[int] = field(default_factory=set)
     shared: dict[str, list[VerificationRow]] = field(default_factory=dict)
     gone: dict[tuple[str, str, int], list[Done]] = field(default_factory=dict)
+    doubted: dict[tuple[str, str, int], GroupFile] = field(default_factory=dict)
     names: set[int] = field(default_factory=set)
 
     @property
@@ -72,6 +74,8 @@ class Sitting:
         self._renamed: set[str] = set()
         self.to_download: list[str] = []
         """Ids of attachables whose digest must be known before these decisions hold."""
+        self.believed: set[str] = set()
+        """Paths taken for what was adopted unread under their name and size, with QBO not asked."""
 
     def decide(self, row: VerificationRow) -> Decision:
         """The table in this module's docstring."""
@@ -100,6 +104,11 @@ class Sitting:
         if file is not None:
             reason = "sent before, the answer is not known"
             return Decision(Action.LOOK, reason, file.sent_file_name, file.key, file.sha256)
+        place = (row.qbo_entity_type, row.qbo_entity_id, int(row.size_bytes))
+        moved = self._survey.doubted.get(place)
+        if moved is not None:
+            # It may be the same file under a new path: what became of that one decides first.
+            return Decision(Action.LOOK, f"{moved.path}, of its size, is gone and in doubt")
         refused = self._history.refused.get(row.file_path)
         if refused is not None and self._planner.skip_refused:
             return Decision(Action.REFUSED, f"refused before: {refused.error}")
@@ -152,7 +161,10 @@ class Sitting:
         known = done.sha256 or (existing.digest(done.attachable_id) if existing else "")
         if known:
             return known == digest
-        if done.outcome == Outcome.ALREADY_IN_QBO or not existing:
+        found = done.outcome == Outcome.ALREADY_IN_QBO
+        if found or not existing:
+            if not found:
+                self.believed.add(row.file_path)
             return done.key == self._planner.natural_key(row)
         self.to_download.append(done.attachable_id)
         return False

@@ -200,7 +200,13 @@ class Settling:
             for attachable in reversed(shown):
                 by_marker.update({attachable.tag: attachable, attachable.note: attachable})
             for doubt in marked:
-                theirs = {key: by_marker[key] for key in doubt.open if key in by_marker}
+                # Another size is an older content under the same name: not what was sent.
+                theirs = {
+                    file.key: by_marker[file.key]
+                    for file in doubt.open.values()
+                    if file.key in by_marker
+                    and by_marker[file.key].size_bytes in (None, file.size_bytes)
+                }
                 found[doubt.intent.request_id] = theirs
         if plain:
             found.update(await self._look_at_entities(plain))
@@ -215,20 +221,26 @@ class Settling:
         for entity_type, ids in by_type.items():
             shown += await self._session.company.attachables_of(entity_type, sorted(ids))
         ids = {attachable.id for attachable in shown}
+        # What was found for a file of some of its entities may still be what this intent made.
         claimed = {
-            done.attachable_id for done in self._history.rows.rows() if done.attachable_id in ids
+            done.attachable_id
+            for done in self._history.rows.rows()
+            if done.attachable_id in ids and done.outcome != Outcome.ALREADY_IN_QBO
         }
-        found: dict[str, dict[str, Attachable]] = {}
-        for doubt in doubts:
-            theirs = found.setdefault(doubt.intent.request_id, {})
-            not_before = self._not_before(doubt.intent)
-            for file in doubt.open.values():
-                for attachable in shown:
-                    fits = is_ours(file, attachable, not_before=not_before)
-                    if fits and attachable.id not in claimed:
-                        theirs[file.key] = attachable
-                        claimed.add(attachable.id)
-                        break
+        found: dict[str, dict[str, Attachable]] = {d.intent.request_id: {} for d in doubts}
+        # First what hangs on just a file's entities: what hangs on more may be another file's.
+        for exact in (True, False):
+            for doubt in doubts:
+                theirs = found[doubt.intent.request_id]
+                not_before = self._not_before(doubt.intent)
+                for key, file in doubt.open.items():
+                    for attachable in () if key in theirs else shown:
+                        same = set(attachable.refs) == set(file.refs) or not exact
+                        fits = same and is_ours(file, attachable, not_before=not_before)
+                        if fits and attachable.id not in claimed:
+                            theirs[key] = attachable
+                            claimed.add(attachable.id)
+                            break
         return found
 
     def _not_before(self, intent: Intent) -> datetime:

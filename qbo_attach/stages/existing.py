@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -15,8 +15,10 @@ from qbo_attach.core.history import History
 from qbo_attach.core.model import Action, Outcome, Status
 from qbo_attach.core.naming import folded
 from qbo_attach.core.planning import Planner
+from qbo_attach.core.ports import Clock
 from qbo_attach.core.tables import PlanRow, VerificationRow
 from qbo_attach.engine.holdings import Entities, Reading, learn_digests, read_holdings, surely_gone
+from qbo_attach.engine.ports import Holdings
 from qbo_attach.qbo.client import QboClient
 from qbo_attach.qbo.faults import QboError
 from qbo_attach.qbo.pacing import SystemClock
@@ -41,30 +43,74 @@ class Checked:
 
 
 def check_existing(
-    settings: Settings, planner: Planner, entities: Entities, verified: Verified
+    settings: Settings,
+    planner: Planner,
+    entities: Entities,
+    verified: Verified,
+    missing: Collection[str] | None = None,
 ) -> Checked:
     """Read what QBO holds at the entities to which something is to be sent.
+
+    Args:
+        settings: all of them.
+        planner: knows the run log.
+        entities: to which something is to be sent.
+        verified: gives the rows of the verification log.
+        missing: paths of the only attachments that are sent again if they have vanished, whatever
+            VANISHED says; None: as it says.
 
     Raises:
         NotStartedError: QBO cannot be read, or has lost so much that a person must say why.
     """
-    again = settings.vanished == "send"
+    again = bool(missing) or (missing is None and settings.vanished == "send")
     if not entities and not (again and planner.history.done):
         return Checked(planner)
 
-    async def read(client: QboClient, clock: SystemClock) -> tuple[Reading, list[Done]]:
-        reading = await read_holdings(
-            client, clock, settings.realm_id, planner.history, entities, whole=again
-        )
-        return reading, await surely_gone(client, reading.vanished) if again else []
-
-    reading, gone = _asked(settings, read)
-    if settings.vanished == "stop" and reading.too_many_vanished:
+    reading, gone = _asked(
+        settings,
+        lambda client, clock: read_for_plan(
+            client, clock, planner, entities, verified, again=again
+        ),
+    )
+    if settings.vanished == "stop" and missing is None and reading.too_many_vanished:
         raise NotStartedError(_question(reading))
     planner = replace(planner, existing=reading.existing)
     if gone:
+        if missing is not None:
+            gone = [done for done in gone if done.path in missing]
         planner = _opened_again(planner, gone, verified())
     return Checked(planner, reading.asked_at, tuple(_notes(reading, planner.gone)))
+
+
+async def read_for_plan(
+    company: Holdings,
+    clock: Clock,
+    planner: Planner,
+    entities: Entities,
+    verified: Verified,
+    *,
+    again: bool,
+) -> tuple[Reading, list[Done]]:
+    """What QBO holds; and with `again`, which of the done attachments are surely gone from it.
+
+    Raises:
+        QboError: QBO cannot be read.
+        NotStartedError: attachables are deleted while they are read, again and again.
+    """
+    realm_id, history = planner.realm_id, planner.history
+    reading = await read_holdings(company, clock, realm_id, history, entities, whole=again)
+    gone = await surely_gone(company, reading.vanished) if again else []
+    paths = {done.path for done in gone}
+    widened = {entity_type: set(ids) for entity_type, ids in entities.items()}
+    for row in verified() if paths else ():
+        if row.file_path in paths:
+            for ref in entity_refs(row.qbo_entity_type, row.qbo_entity_id):
+                widened.setdefault(ref.type, set()).add(ref.id)
+    if widened != entities:
+        # What is sent again may go to an entity that nothing was to be sent to before.
+        wider = await read_holdings(company, clock, realm_id, history, widened)
+        reading = replace(reading, existing=wider.existing)
+    return reading, gone
 
 
 def learn_unclear(settings: Settings, existing: Existing, ids: list[str]) -> None:
@@ -99,7 +145,8 @@ def _question(reading: Reading) -> str:
         f"QBO does not show {len(reading.vanished):,} of the {reading.looked_for:,} attachables "
         f"that the run log has as done (ids {few}, ...). Was the company converted again, or is "
         "it another one? Then use a new LOG_DIR. If somebody deleted them, set VANISHED=keep to "
-        "leave them so, or VANISHED=send to send them again. Nothing was sent."
+        "leave them so, or VANISHED=send to send them again. If they were sent a moment ago, QBO "
+        "may not show them yet: run again in a minute. Nothing was sent."
     )
 
 
@@ -180,10 +227,18 @@ async def refuse_if_changed(
         NotStartedError: somebody has.
         QboError: QBO cannot be read.
     """
+    # What an intent in doubt may have put there is left to its look.
+    doubted = {
+        (ref, folded(file.sent_file_name))
+        for doubt in history.doubts.values()
+        for file in doubt.open.values()
+        for ref in file.refs
+    }
     new = {
         (ref, folded(attachable.file_name)): attachable.id
         for attachable in await client.attachables_since(asked_at)
         for ref in attachable.refs
+        if (ref, folded(attachable.file_name)) not in doubted
     }
     if not new:
         return
@@ -192,9 +247,14 @@ async def refuse_if_changed(
             continue
         for ref in entity_refs(row.qbo_entity_type, row.qbo_entity_id):
             stranger = new.get((ref, folded(row.sent_file_name)))
-            if stranger is not None:
+            if stranger is not None and not _is_done(history, stranger):
                 raise NotStartedError(
                     f"{row.file_path}: since the plan was made {ref} got an attachable of this "
                     f"name in QBO (id {stranger}). Nothing was sent: run qbo-attach plan again, "
                     "then upload"
                 )
+
+
+def _is_done(history: History, attachable_id: str) -> bool:
+    """Whether a run made it, or found it: at two entities, and sent to one of them, say."""
+    return any(done.attachable_id == attachable_id for done in history.done_by_key.values())

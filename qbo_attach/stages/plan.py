@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from qbo_attach.core import tables
 from qbo_attach.core.errors import NotStartedError
-from qbo_attach.core.model import StageResult, Status
+from qbo_attach.core.history import History
+from qbo_attach.core.model import StageResult
 from qbo_attach.core.planning import Planner, Survey
 from qbo_attach.core.tables import PlanRow, VerificationRow
 from qbo_attach.settings import Settings
@@ -26,11 +27,16 @@ from qbo_attach.storage.files import Store
 from qbo_attach.storage.runlog import read_chain
 
 
-def run_plan(settings: Settings) -> StageResult:
+def run_plan(settings: Settings, missing: Collection[str] | None = None) -> StageResult:
     """Decide for each `ok` attachment what the next upload would do with it.
 
     Reads the verification log and the run log; of the files only those whose digest decides.
     Where something may have to be sent, and EXISTING=check, it reads what QBO holds already.
+
+    Args:
+        settings: all of them.
+        missing: paths of done attachments that QBO has no more, to be sent again in place of what
+            VANISHED says.
 
     Returns:
         The plan as artifact; counts by action, and `bytes_to_send`.
@@ -54,8 +60,7 @@ def run_plan(settings: Settings) -> StageResult:
     def verified() -> Iterator[VerificationRow]:
         return read_table(log, tables.VERIFICATION, VerificationRow)
 
-    ok = sum(row.status == Status.OK for row in verified())
-    checked, survey, digests = _informed(settings, planner, files, verified)
+    checked, survey, digests = _informed(settings, planner, files, verified, missing)
     planner = checked.planner
     counts: Counter[str] = Counter(bytes_to_send=0)
 
@@ -67,27 +72,44 @@ def run_plan(settings: Settings) -> StageResult:
             yield row
 
     artifact = write_table(log, tables.PLAN, PlanRow._fields, counted())
-    if artifact.rows != ok:
+    if artifact.rows != survey.ok:
         raise NotStartedError(
-            f"{artifact.url} has {artifact.rows} rows where {ok} attachments are ok: the "
+            f"{artifact.url} has {artifact.rows} rows where {survey.ok} attachments are ok: the "
             "verification log changed while it was read; run again"
         )
     if checked.asked_at:
         note_check(log, artifact.sha256, checked.asked_at)
-    return StageResult((artifact,), dict(counts), checked.notes)
+    notes = (*checked.notes, *_cut_off(planner.history))
+    return StageResult((artifact,), dict(counts), notes)
+
+
+def _cut_off(history: History) -> Iterator[str]:
+    """What an undo was about to delete when it ended, and is still done by the run log."""
+    for run_id in sorted({record.undoes for record in history.deleting.values()}):
+        yield (
+            f"An undo of run {run_id} was cut off: some of its attachments may be gone from QBO. "
+            f"Run qbo-attach undo --run {run_id} again."
+        )
 
 
 def _informed(
-    settings: Settings, planner: Planner, files: Store, verified: Verified
+    settings: Settings,
+    planner: Planner,
+    files: Store,
+    verified: Verified,
+    missing: Collection[str] | None,
 ) -> tuple[Checked, Survey, dict[str, str]]:
     """All that the decisions need: what QBO holds, shared names, digests of files."""
     survey = planner.survey(verified)
+    if survey.all_plain and missing is None and settings.vanished != "send":
+        # The usual second run: nothing is to be read or asked.
+        return Checked(planner), survey, {}
     wanted = (row for row in verified() if planner.wants_digest(row, survey))
     digests = read_digests(files, wanted)
     if settings.existing == "off":
         return Checked(planner), survey, digests
     entities = planner.entities_to_send(verified(), survey, digests)
-    checked = check_existing(settings, planner, entities, verified)
+    checked = check_existing(settings, planner, entities, verified, missing)
     planner = checked.planner
     if planner.gone:
         survey = planner.survey(verified)

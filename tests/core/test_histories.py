@@ -12,6 +12,7 @@ from qbo_attach.core.tables import VerificationRow
 from tests.core.test_existing import attachable, plan_with
 from tests.core.test_planning import (
     MONDAY,
+    TUESDAY,
     A,
     B,
     done,
@@ -121,4 +122,13 @@ def test_a_rename_that_was_planned_before_the_attachment_went_from_qbo_leaves_no
     plan = planned([verified("y/a.pdf")], history, {"y/a.pdf": A})["y/a.pdf"]
     assert new_facts(plan, history) is not None
     history.apply(outcome(old, "deleted"))
+    assert new_facts(plan, history) is None
+
+
+def test_facts_that_were_planned_before_the_name_went_to_another_content_are_left() -> None:
+    old = sendable(verified("x/a.pdf"), A)
+    history = done(old)
+    plan = planned([verified("x/a.pdf", at=TUESDAY)], history, {"x/a.pdf": A})["x/a.pdf"]
+    assert new_facts(plan, history) is not None
+    history.fold([outcome(old, "deleted"), outcome(replace(old, sha256=B))])
     assert new_facts(plan, history) is None

@@ -138,6 +138,13 @@ def test_done_with_another_digest_or_size_is_changed() -> None:
     assert planned([row._replace(size_bytes="11")], history)["x/a.pdf"].action == "changed"
 
 
+def test_of_one_moved_after_it_was_adopted_unread_qbo_is_to_be_asked() -> None:
+    planner = Planner(REALM, done(sendable(verified("old/a.pdf"))), TYPES, STORE)
+    rows = [verified("new/a.pdf")]
+    survey = planner.survey(lambda: iter(rows))
+    assert planner.entities_to_send(rows, survey, {"new/a.pdf": A}) == {"Bill": {"1"}}
+
+
 def test_one_adopted_without_a_digest_is_changed_when_its_time_is_another() -> None:
     history = done(sendable(verified("1/a.pdf")))
     row = verified("1/a.pdf", at=TUESDAY)
@@ -154,6 +161,16 @@ def test_done_under_another_entity_is_changed() -> None:
 def test_an_attachment_in_doubt_is_looked_for() -> None:
     row = verified("x/a.pdf")
     assert action(row, in_doubt(sendable(row))) == "look"
+
+
+def test_one_that_may_be_a_moved_one_in_doubt_waits_for_its_look() -> None:
+    old = verified("x/a.pdf")
+    renamed, other = verified("y/b.pdf"), verified("y/c.pdf", size=11)
+    plan = planned([renamed, other], in_doubt(sendable(old)))
+    assert [row.action for row in plan.values()] == ["look", "send"]
+    assert "x/a.pdf" in plan["y/b.pdf"].reason
+    both = planned([old, renamed], in_doubt(sendable(old)))
+    assert [row.action for row in both.values()] == ["look", "send"]
 
 
 def test_a_refused_one_is_sent_again_unless_it_is_to_be_left() -> None:
