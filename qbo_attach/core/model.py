@@ -18,6 +18,7 @@ class Status(StrEnum):
 
     OK = "ok"
     MISSING_MAPPING = "missing_mapping"
+    ENTITY_MISSING = "entity_missing"
     AMBIGUOUS_MAPPING = "ambiguous_mapping"
     AMBIGUOUS_IDENTIFIER = "ambiguous_identifier"
     DUPLICATE_MAPPING = "duplicate_mapping"

@@ -133,6 +133,22 @@ class RunLogRow(NamedTuple):
     match_rule: str = ""
 
 
+class EstimateRow(NamedTuple):
+    """upload_estimate.csv: what the next upload would do, counted in several ways.
+
+    `by` is `total`, `entity_type`, `client` or `reason`: `what` is then an action of the plan, or
+    the verification status of what is not planned; `number` attachments of `size_bytes` in all. Or
+    `by` is `requests` (`value` is their kind) or `duration` (`value` is its bound): `what` is the
+    unit of `number`.
+    """
+
+    by: str
+    value: str
+    what: str
+    number: str
+    size_bytes: str = ""
+
+
 class ReconciliationRow(NamedTuple):
     """reconciliation.csv: one row an attachment, then one an attachable that is none of them.
 
@@ -171,6 +187,7 @@ RUNLOG = "qbo_attach_runlog.csv"
 ERRORS = "qbo_attach_errors.csv"
 DUPS = "qbo_attach_dups.csv"
 RECONCILIATION = "reconciliation.csv"
+ESTIMATE = "upload_estimate.csv"
 
 COLUMNS: dict[str, tuple[str, ...]] = {
     INVENTORY: InventoryRow._fields,
@@ -182,6 +199,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     ERRORS: RunLogRow._fields,
     DUPS: RunLogRow._fields,
     RECONCILIATION: ReconciliationRow._fields,
+    ESTIMATE: EstimateRow._fields,
 }
 
 Row = TypeVar("Row", bound=tuple[str, ...])

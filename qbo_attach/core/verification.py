@@ -16,7 +16,8 @@ Of what holds for a file, the first of these is its status:
 | 10 | `duplicate_mapping` | mapping rows of one type contradict each other |
 | 11 | `ambiguous_mapping` | a Txn or List folder joins rows of several types |
 | 12 | `missing_mapping` | the mapping does not have the id |
-| 13 | `ok` | all else; the reason is empty, or that of the override that joined it |
+| 13 | `entity_missing` | QBO was asked, and does not have the entity (core/entity_check) |
+| 14 | `ok` | all else; the reason is empty, or that of the override that joined it |
 
 An override takes the place of 8 to 12. What is wrong with a file itself goes before what is wrong
 with its entity, since no better mapping would mend it; so the gate counts only what one would.
@@ -45,6 +46,7 @@ from qbo_attach.core.tables import InventoryRow, SkipRow, VerificationRow
 GATE_STATUSES = (
     Status.OK,
     Status.MISSING_MAPPING,
+    Status.ENTITY_MISSING,
     Status.AMBIGUOUS_MAPPING,
     Status.AMBIGUOUS_IDENTIFIER,
     Status.DUPLICATE_MAPPING,

@@ -105,8 +105,12 @@ class Undoing:
         finally:
             await self._writer.cancel([keeper])
         if self._writer.failure is None:
-            await self._writer.flush()
-            await self._end(started.run_id)
+            try:
+                await self._writer.flush()
+                await self._end(started.run_id)
+            except (OSError, QboAttachError) as error:
+                # What was deleted stays deleted; the next undo finds it gone.
+                self.stop(error)
 
     async def _undo_all(self, undoes: str, keys: Sequence[str]) -> None:
         for start in range(0, len(keys), CHUNK):

@@ -77,6 +77,11 @@ class QboClient:
         """QBO's clock minus ours, by the last `Date` header; a second is its grain."""
         return self._realm.clock_offset_s
 
+    @property
+    def wait_reason(self) -> str:
+        """Why QBO last told us to wait, in its own words; "" if it never did."""
+        return self._realm.wait_reason
+
     async def upload(
         self,
         parts: Sequence[UploadPart],
@@ -131,6 +136,7 @@ class QboClient:
         page_size: int = wire.PAGE_ROWS,
         order: str = "",
         *,
+        columns: str = "*",
         short_pages: bool = False,
     ) -> AsyncIterator[dict[str, Any]]:
         """All rows of an entity, page by page, until one is not full.
@@ -141,7 +147,9 @@ class QboClient:
         start = 1
         before: tuple[dict[str, Any], ...] = ()
         while True:
-            statement = wire.select_page(entity, where, start=start, rows=page_size, order=order)
+            statement = wire.select_page(
+                entity, where, start=start, rows=page_size, order=order, columns=columns
+            )
             rows = (await self._page(statement, entity)).rows
             if short_pages and rows == before:
                 return
@@ -150,6 +158,37 @@ class QboClient:
             if not rows or (len(rows) < page_size and not short_pages):
                 return
             start, before = start + len(rows), rows
+
+    async def entities_there(
+        self, entity: str, ids: Sequence[str], *, named: bool
+    ) -> dict[str, bool]:
+        """Which of these ids of an entity type the company has, and whether each is active.
+
+        All of the type are paged through if that takes fewer reads; what they did not show is then
+        asked for by its id. `named`: the type is one of names (customers, items), which QBO leaves
+        out when they are inactive unless they are asked for.
+
+        Raises:
+            QboError: QBO refused (4001: no such type can be queried), or every try failed.
+        """
+        columns = "Id, Active" if named else "Id"
+        active_too = ["Active IN (true, false)"] if named else []
+        wanted, found = set(ids), dict[str, bool]()
+
+        async def look(*where: str) -> None:
+            condition = " AND ".join([*where, *active_too])
+            async for row in self.query_all(entity, condition, order="Id", columns=columns):
+                if (one := text_of(get(row, "Id"))) in wanted:
+                    found[one] = get(row, "Active") is not False
+
+        where = f" WHERE {active_too[0]}" if active_too else ""
+        statement = f"SELECT count(*) FROM {entity}{where}"  # noqa: S608  # QBO's language, no values
+        total = (await self._page(statement, "")).total
+        if total is not None and total // wire.PAGE_ROWS + 1 < len(_chunks(sorted(wanted))):
+            await look()
+        for some in _chunks(sorted(wanted - found.keys())):
+            await look(f"Id IN {wire.in_list(some)}")
+        return found
 
     async def attachables_of(self, entity_type: str, ids: Sequence[str]) -> list[Attachable]:
         """The attachables that hang on any of these entities of one type."""

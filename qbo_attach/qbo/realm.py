@@ -78,6 +78,8 @@ class Realm:
         self._refused_token = ""
         self.requests_sent: Counter[str] = Counter()
         self.clock_offset_s = 0.0
+        self.wait_reason = ""
+        """Why the realm was last paused: QBO's own words."""
 
     async def read(self, kind: str, request: Request, read: Callable[[Reply], T]) -> T:
         """Ask what may be asked twice without harm: again after what a wait may heal."""
@@ -142,6 +144,7 @@ class Realm:
             return
         if not is_throttle(fault):
             error.retry_after_s = error.retry_after_s or _LOCKED_WAIT_S
+            self.wait_reason = str(fault)
             self._pacer.pause(error.retry_after_s)
             return
         wait_s = error.retry_after_s
@@ -157,6 +160,7 @@ class Realm:
                 Fault(QUOTA, said, str(fault), status=fault.status, intuit_tid=fault.intuit_tid)
             )
         error.retry_after_s = wait_s
+        self.wait_reason = str(fault)
         self._pacer.pause(wait_s)
 
     async def _refresh(self, token: str, error: NotDoneError) -> None:

@@ -162,11 +162,17 @@ def in_list(values: Sequence[str]) -> str:
 
 
 def select_page(
-    entity: str, where: str = "", *, start: int = 1, rows: int = PAGE_ROWS, order: str = ""
+    entity: str,
+    where: str = "",
+    *,
+    start: int = 1,
+    rows: int = PAGE_ROWS,
+    order: str = "",
+    columns: str = "*",
 ) -> str:
-    """One page of `SELECT *`; `start` counts from 1; `order` is a field, or "" for QBO's own."""
+    """One page of rows; `start` counts from 1; `order` is a field, or "" for QBO's own."""
     clauses = [
-        f"SELECT * FROM {entity}",  # noqa: S608  # QBO's query language; values are quoted
+        f"SELECT {columns} FROM {entity}",  # noqa: S608  # QBO's query language; values are quoted
         f"WHERE {where}" if where else "",
         f"ORDERBY {order}" if order else "",
         f"STARTPOSITION {start} MAXRESULTS {rows}",

@@ -100,7 +100,9 @@ def test_each_case_has_its_status_and_reason(file: ListedFile, status: str, reas
 
 
 def test_the_cases_reach_every_status() -> None:
-    assert {status for _, status, _ in CASES} == {status.value for status in Status}
+    asked_of_qbo = {Status.ENTITY_MISSING}
+    by_the_tables = {status.value for status in Status if status not in asked_of_qbo}
+    assert {status for _, status, _ in CASES} == by_the_tables
 
 
 @pytest.mark.parametrize(
@@ -252,7 +254,7 @@ def test_a_lost_row_is_found(log_rows: int, skip_rows: int) -> None:
 def test_coverage_counts_what_a_better_mapping_could_mend() -> None:
     counts = {status.value: 1 for status in Status}
     counts["ok"] = 18
-    assert coverage(counts) == 18 / 24
+    assert coverage(counts) == 18 / 25
     assert coverage({"excluded": 5, "empty_file": 1}) == 1.0
     assert coverage({"missing_mapping": 1}) == 0.0
 

@@ -1,0 +1,59 @@
+"""The segments of the latest run alone, found without reading the chain before them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+from qbo_attach.core.chain import (
+    Record,
+    SegmentHeader,
+    decode_header,
+    decode_segment,
+    segment_name,
+    segment_numbers,
+)
+from qbo_attach.storage.files import Store
+from qbo_attach.storage.runlog import runlog_folder
+
+_READ_AHEAD = 8
+
+
+def read_latest_run(
+    store: Store, realm_id: str, before: int | None = None
+) -> Iterator[tuple[SegmentHeader, list[Record]]]:
+    """The latest run's segments in order; of snapshots only the headers. Nothing is written.
+
+    A run's segments follow one another, so that its first is found by halving. Whether each
+    follows from the one before is not checked here; `read_chain` does that. With `before`, the run
+    that was the latest before that segment.
+
+    Raises:
+        RunLogDamagedError: a segment is missing or torn.
+        StorageError: LOG_DIR cannot be read.
+    """
+    folder = runlog_folder(realm_id)
+    url = store.child_url(folder)
+    numbers = segment_numbers(store.list_names(folder), url)
+    numbers = numbers[: before - 1] if before is not None else numbers
+
+    def read(number: int) -> tuple[SegmentHeader, list[Record]]:
+        name = segment_name(number)
+        data = store.read_bytes(f"{folder}/{name}")
+        header = decode_header(data, f"{url}/{name}")
+        return header, [] if header.is_snapshot else decode_segment(data, f"{url}/{name}")[1]
+
+    if not numbers:
+        return
+    last = numbers[-1]
+    run_id = read(last)[0].run_id
+    low, high = 1, last
+    while low < high:
+        middle = (low + high) // 2
+        if read(middle)[0].run_id == run_id:
+            high = middle
+        else:
+            low = middle + 1
+    with ThreadPoolExecutor(_READ_AHEAD) as pool:
+        for start in range(low, last + 1, _READ_AHEAD):
+            yield from pool.map(read, range(start, min(start + _READ_AHEAD, last + 1)))
