@@ -33,7 +33,7 @@ from qbo_attach.core.report_rate import Rate
 from qbo_attach.core.sampling import CONFIDENCE, upper_bound
 from qbo_attach.core.tables import PlanRow, ReconciliationRow, RunLogRow, VerificationRow
 
-RUNS_TOLD = 50
+RUNS_TOLD = 25
 RUN_IDS_TOLD = 1_000
 LINKS = 25
 BY_PERSON = "override by "

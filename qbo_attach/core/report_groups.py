@@ -12,6 +12,7 @@ EXAMPLES = 3
 OTHERS = "(others)"
 
 _DISTINCT = 400
+_LABELS = 5_000
 _REASON_CHARACTERS = 300
 _WITH_DIGIT = re.compile(r"[^\s,;:()]*\d[^\s,;:()]*")
 """Ids, sizes, numbers: what makes reasons differ that are one for a person."""
@@ -82,15 +83,16 @@ class Crosstab:
         """Count one."""
         row = self._rows.get(label)
         if row is None:
-            if len(self._rows) >= _DISTINCT:
+            if len(self._rows) >= _LABELS:
                 label = OTHERS
             row = self._rows.setdefault(label, Counter())
         row[column] += 1
 
     @property
-    def labels(self) -> int:
-        """How many different labels were met."""
-        return len(self._rows)
+    def labels(self) -> str:
+        """How many different labels were met, in words."""
+        over = OTHERS in self._rows
+        return f"more than {_LABELS:,}" if over else f"{len(self._rows):,}"
 
     def rows(self, most: int) -> list[tuple[str, Counter[str]]]:
         """The labels with the most, largest first; those beyond `most` as one row, `(others)`."""

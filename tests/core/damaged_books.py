@@ -11,10 +11,10 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from qbo_attach.core.desktop_export import DesktopRow
-from qbo_attach.core.match_types import built_in_match_types
-from qbo_attach.core.matching_forms import name_text, number_text, plain_amount
-from qbo_attach.core.matching_groups import QboRow
+from qbo_attach.core.matching.desktop_export import DesktopRow
+from qbo_attach.core.matching.forms import name_text, number_text, plain_amount
+from qbo_attach.core.matching.groups import QboRow
+from qbo_attach.core.matching.types import built_in_match_types
 from qbo_attach.sample.books import Books, Saying
 from qbo_attach.sample.company import BILL, CHECK, INVOICE, Kind
 

@@ -16,8 +16,8 @@ import sys
 import time
 from pathlib import Path
 
-from qbo_attach.core.matching_forms import plain_amount
-from qbo_attach.core.matching_groups import QboRow
+from qbo_attach.core.matching.forms import plain_amount
+from qbo_attach.core.matching.groups import QboRow
 from qbo_attach.settings import Settings, load_settings
 from qbo_attach.stages.matching import run_matching
 

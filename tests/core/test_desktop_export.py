@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from openpyxl import Workbook
 
-from qbo_attach.core.desktop_columns import built_in_columns, read_columns
-from qbo_attach.core.desktop_export import DesktopExport
 from qbo_attach.core.errors import TableError
-from qbo_attach.core.match_types import built_in_match_types, read_match_types
+from qbo_attach.core.matching.desktop_columns import built_in_columns, read_columns
+from qbo_attach.core.matching.desktop_export import DesktopExport
+from qbo_attach.core.matching.types import built_in_match_types, read_match_types
 
 HEADER = "TxnID,TxnType,TxnDate,RefNumber,Name,Amount\n"
 BILL = "A1-1,Bill,2024-03-01,1001,Abbott Bakery,12.50\n"

@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qbo_attach.core.desktop_export import DesktopRow
 from qbo_attach.core.errors import SettingError
-from qbo_attach.core.match_types import built_in_match_types
-from qbo_attach.core.matching import Matching, check_tiers, match
-from qbo_attach.core.matching_candidates import candidates
-from qbo_attach.core.matching_checks import Known, Options
-from qbo_attach.core.matching_forms import name_text, number_text
-from qbo_attach.core.matching_groups import QboRow
+from qbo_attach.core.matching.candidates import candidates
+from qbo_attach.core.matching.checks import Known, Options
+from qbo_attach.core.matching.desktop_export import DesktopRow
+from qbo_attach.core.matching.forms import name_text, number_text
+from qbo_attach.core.matching.groups import QboRow
+from qbo_attach.core.matching.pairing import Matching, check_tiers, match
+from qbo_attach.core.matching.types import built_in_match_types
 from tests.core.damaged_books import damaged_company
 
 TYPES = built_in_match_types()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qbo_attach.core.matching_forms import (
+from qbo_attach.core.matching.forms import (
     amount_form,
     name_form,
     name_text,

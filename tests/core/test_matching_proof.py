@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from qbo_attach.core.matching import match
-from qbo_attach.core.matching_candidates import candidates
-from qbo_attach.core.matching_checks import Options
+from qbo_attach.core.matching.candidates import candidates
+from qbo_attach.core.matching.checks import Options
+from qbo_attach.core.matching.pairing import match
 from tests.core.damaged_books import (
     ALIKE,
     DAMAGE,

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from qbo_attach.core.links import entity_link
-from qbo_attach.core.matching_groups import QboRow
-from qbo_attach.core.qbo_entities import entity_row
+from qbo_attach.core.matching.groups import QboRow
+from qbo_attach.core.matching.qbo_entities import entity_row
 from qbo_attach.sample.books import Saying, qbo_record
 
 SAID = Saying("1001", "2024-03-01", "12.50", "Abbott Bakery")

@@ -17,6 +17,7 @@ FORM = "/oauth2/v1/tokens/bearer"
 PLAIN = {
     "latency_ms": "a figure, no question",
     "clock_offset_s": "a figure, no question",
+    "book_close_date": "a fact of the company, no question",
     "access_token_s": "a documented figure",
     "refresh_token_s": "a documented figure",
     "auto_consent": "for rehearsals without a browser",

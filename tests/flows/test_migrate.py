@@ -1,106 +1,57 @@
-"""The flow in process, on one Prefect test server for this file."""
+"""The flow in process: what it sends, and what its final state says."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
-from prefect.client.schemas import State
-from prefect.testing.utilities import prefect_test_harness
 
 from flows.migrate import migrate
-from qbo_attach.core import tables
 from qbo_attach.core.chain import RunStarted, SegmentHeader, encode_segment
-from qbo_attach.fake_qbo import FakeOptions, running
-from qbo_attach.sample import Sample, make_sample
+from qbo_attach.fake_qbo.faults import Rule
 from qbo_attach.storage.holder import this_holder
+from tests.flows.case import REALM, Case, flow_run_name, task_states
 
 pytestmark = [pytest.mark.prefect, pytest.mark.timeout(180)]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _prefect_server() -> Iterator[None]:
-    with prefect_test_harness(server_startup_timeout=120):
-        yield
-
-
-@dataclass
-class Case:
-    sample: Sample
-    log_dir: Path
-    base_url: str
-    company: object
-
-    def run(self, **parameters: Any) -> State[Any]:
-        state: State[Any] = migrate(
-            files_dir=self.sample.files_dir,
-            data_dir=self.sample.data_dir,
-            log_dir=str(self.log_dir),
-            realm_id="1234567890",
-            return_state=True,
-            **parameters,
-        )
-        return state
-
-
-@pytest.fixture
-def case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Case]:
-    sample = make_sample(str(tmp_path / "sample"), files=120)
-    with running(FakeOptions()) as company:
-        monkeypatch.chdir(tmp_path)
-        monkeypatch.setenv("QBO_BASE_URL", company.base_url)
-        monkeypatch.setenv("QBO_ACCESS_TOKEN", "any")
-        monkeypatch.setenv("QBO_REQUESTS_PER_MIN", "6000")
-        monkeypatch.setenv("LEGACY_CLIENTS", "*")
-        yield Case(sample, tmp_path / "log", company.base_url, company)
-
-
-def _uploads(case: Case) -> int:
-    made: list[object] = case.company.ledger()["attachables"]  # type: ignore[attr-defined]  # RunningFake
-    return len(made)
 
 
 def test_a_dry_run_plans_and_sends_nothing(case: Case) -> None:
     state = case.run(dry_run=True)
     assert state.name == "DryRun"
-    assert "send" in (state.message or "")
-    assert _uploads(case) == 0
+    assert "send 93" in (state.message or "")
+    assert case.uploads() == 0
+    assert flow_run_name(state) == f"company ({REALM}), dry run"
 
 
-def test_a_second_run_recomputes_no_cached_stage_and_sends_nothing(case: Case) -> None:
-    first = case.run()
-    assert first.name == "NeedsPerson", first.message
-    sent = _uploads(case)
-    assert sent > 0
-    log = case.log_dir / tables.VERIFICATION
-    written = log.stat().st_mtime_ns
-    second = case.run()
-    assert "0 requests" in (second.message or "")
-    assert log.stat().st_mtime_ns == written
-    assert _uploads(case) == sent
+def test_a_run_is_called_by_company_realm_and_mode_and_its_tasks_by_stage_and_batch(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BATCH_SIZE", "40")
+    state = case.run()
+    assert flow_run_name(state) == f"Fake Company {REALM} ({REALM}), upload"
+    assert task_states(state) == {
+        "inventory": "Completed",
+        "mapping": "Completed",
+        "verify": "Completed",
+        "plan": "Completed",
+        "upload 1/3": "Completed",
+        "upload 2/3": "Completed",
+        "upload 3/3": "Completed",
+        "report": "Completed",
+    }
 
 
-def test_an_edited_artifact_is_not_believed_and_its_stage_runs_again(case: Case) -> None:
-    case.run(dry_run=True)
-    log = case.log_dir / tables.VERIFICATION
-    whole = log.read_bytes()
-    log.write_bytes(whole[: len(whole) // 2])
-    case.run(dry_run=True)
-    assert log.read_bytes() == whole
-
-
-def test_a_cleared_cache_sends_nothing_twice(case: Case) -> None:
-    case.run()
-    sent = _uploads(case)
-    for result in (case.log_dir / "prefect-results").rglob("*"):
-        if result.is_file():
-            result.unlink()
-    state = case.run(refresh=True)
-    assert "0 requests" in (state.message or "")
-    assert _uploads(case) == sent
+def test_rows_that_need_a_person_complete_the_run_or_fail_it_if_that_is_asked_for(
+    case: Case,
+) -> None:
+    state = case.run()
+    assert state.is_completed()
+    assert state.name == "NeedsPerson"
+    assert "19 attachments need a person" in (state.message or ""), state.message
+    again = case.run(fail_if_person_needed=True)
+    assert again.is_failed()
+    assert again.name == "NeedsPerson"
+    assert "0 requests" in (again.message or "")
 
 
 def test_bad_settings_fail_with_the_variable_and_send_nothing(
@@ -110,20 +61,61 @@ def test_bad_settings_fail_with_the_variable_and_send_nothing(
     state = case.run()
     assert state.is_failed()
     assert "MIN_COVERAGE" in (state.message or "")
-    assert _uploads(case) == 0
+    assert case.uploads() == 0
+
+
+def test_a_defect_fails_the_run_says_so_and_says_what_to_do_next(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: object) -> None:
+        raise ZeroDivisionError("no such number")
+
+    monkeypatch.setattr("flows.tasks.run_report", broken)
+    state = case.run()
+    assert state.is_failed()
+    assert "A defect of qbo-attach" in (state.message or "")
+    assert "ZeroDivisionError: no such number. Run it again" in (state.message or "")
+
+
+def test_a_run_without_a_realm_is_refused_before_its_first_stage(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("QBO_REALM_ID", raising=False)
+    state = case.run(realm_id="")
+    assert state.is_failed()
+    assert "QBO_REALM_ID" in (state.message or "")
+    assert task_states(state) == {}
 
 
 def test_a_realm_that_another_run_holds_is_cancelled_and_names_the_holder(case: Case) -> None:
-    folder = case.log_dir / "runlog" / "1234567890"
+    folder = Path(case.log_dir) / "runlog" / REALM
     folder.mkdir(parents=True)
     header = SegmentHeader(
         1, "other-run", this_holder(), "2026-01-01T00:00:00Z", "2026-01-01T00:01:00Z", "n"
     )
-    started = RunStarted(
-        "other-run", "2026-01-01T00:00:00Z", "1234567890", "other", "", "", "disk", "0"
-    )
+    started = RunStarted("other-run", "2026-01-01T00:00:00Z", REALM, "other", "", "", "disk", "0")
     (folder / "00000001.jsonl").write_bytes(encode_segment(header, [started]))
     state = case.run()
     assert state.is_cancelled()
     assert "other-run" in (state.message or "")
-    assert _uploads(case) == 0
+    assert case.uploads() == 0
+
+
+def test_the_monthly_quota_fails_the_run_with_what_to_do_and_leaves_its_lease(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BATCH_SIZE", "40")
+    monkeypatch.setenv("FILES_PER_REQUEST", "5")
+    told = Rule("429", endpoint="upload", numbers=(3,), retry_after="86400")
+    case.company.company.plan.add([told])
+    state = case.run()
+    assert state.is_failed()
+    assert "again" in (state.message or ""), state.message
+    assert "Cancelled" in task_states(state).values()
+    assert case.run().name == "NeedsPerson"  # the lease was free
+    assert case.uploads() == 93
+
+
+def test_the_flow_is_a_plain_function_for_whoever_imports_it() -> None:
+    assert migrate.fn.__doc__ is not None
+    assert "exactly once" in migrate.fn.__doc__

@@ -192,7 +192,7 @@ class Machine(People):
     @rule(vanished=VANISHED, by_plan=st.booleans())
     def runs_until_at_rest(self, vanished: str, by_plan: bool) -> None:
         self.network.calm = True
-        self.world.now += 130.0
+        self.world.let_pass(130.0)
         run = self._launch(vanished=vanished, standing=self.plan if by_plan else None)
         for _ in range(LAST_RUNS):
             self._after([run])
@@ -260,7 +260,7 @@ class Machine(People):
             if run.finished and not run.plan_only and run is _last(runs):
                 check_conservation(run, told.events)
                 check_outcomes(self.trial, self.memory, run, told.whole)
-        self.world.now += 10.0
+        self.world.let_pass(10.0)
 
 
 def _last(runs: list[PipelineRun]) -> PipelineRun | None:

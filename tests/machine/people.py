@@ -121,7 +121,7 @@ class People(RuleBasedStateMachine):
     def _goes(self, what: str, seconds: float = 10.0) -> None:
         SEEN[what] += 1
         self.world.say(what)
-        self.world.now += seconds
+        self.world.let_pass(seconds)
 
     @precondition(lambda self: len(self.sources.files) < FILES_AT_MOST)
     @rule(entity=ENTITY, folder=FOLDER, name=NAME, content=CONTENT)
@@ -245,7 +245,7 @@ class People(RuleBasedStateMachine):
     @precondition(lambda self: self.sizes_tell and bool(self.trial.log.names()))
     @rule()
     def log_dir_lost(self) -> None:
-        self.world.now += 300.0
+        self.world.let_pass(300.0)
         self.company.state.settle()
         self.trial.log = LogFolder()
         self.plan = None

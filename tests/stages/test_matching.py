@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from qbo_attach.core.errors import GateClosedError, SettingError, StorageError, TableError
-from qbo_attach.core.matching_tables import (
+from qbo_attach.core.matching.tables import (
     CANDIDATES,
     CHECKS,
     ENTITIES,

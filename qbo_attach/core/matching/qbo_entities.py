@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from qbo_attach.core.match_types import LIST_TYPES
-from qbo_attach.core.matching_forms import name_text, number_text, plain_amount, read_date
-from qbo_attach.core.matching_groups import QboRow
-from qbo_attach.core.matching_lists import DELETED
+from qbo_attach.core.matching.forms import name_text, number_text, plain_amount, read_date
+from qbo_attach.core.matching.groups import QboRow
+from qbo_attach.core.matching.lists import DELETED
+from qbo_attach.core.matching.types import LIST_TYPES
 
 _REFS = ("CustomerRef", "VendorRef", "EntityRef")
 _NAMES = ("FullyQualifiedName", "DisplayName", "Name")

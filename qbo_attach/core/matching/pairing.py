@@ -16,12 +16,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from qbo_attach.core.desktop_export import DesktopRow
 from qbo_attach.core.errors import SettingError
-from qbo_attach.core.matching_checks import Known, Options, TierCheck, judge
-from qbo_attach.core.matching_groups import Names, QboRow
-from qbo_attach.core.matching_lists import LIST_TIERS, propose_lists
-from qbo_attach.core.matching_tiers import TXN_TIERS, Proposals, propose
+from qbo_attach.core.matching.checks import Known, Options, TierCheck, judge
+from qbo_attach.core.matching.desktop_export import DesktopRow
+from qbo_attach.core.matching.groups import Names, QboRow
+from qbo_attach.core.matching.lists import LIST_TIERS, propose_lists
+from qbo_attach.core.matching.tiers import TXN_TIERS, Proposals, propose
 
 TIERS = TXN_TIERS + LIST_TIERS
 KNOWN = "known"

@@ -7,11 +7,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from qbo_attach.core.desktop_export import DesktopRow
 from qbo_attach.core.links import entity_link
-from qbo_attach.core.matching import Matched, Matching, TypeResult
-from qbo_attach.core.matching_candidates import Candidate, candidates
-from qbo_attach.core.matching_groups import QboRow
+from qbo_attach.core.matching.candidates import Candidate, candidates
+from qbo_attach.core.matching.desktop_export import DesktopRow
+from qbo_attach.core.matching.groups import QboRow
+from qbo_attach.core.matching.pairing import Matched, Matching, TypeResult
 
 ENTITIES = "qbo_entities.csv"
 ENTITIES_FACTS = "qbo_entities.json"

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from qbo_attach.core.desktop_export import DesktopRow
-from qbo_attach.core.matching_forms import name_form
+from qbo_attach.core.matching.desktop_export import DesktopRow
+from qbo_attach.core.matching.forms import name_form
 
 ZERO = "0"
 

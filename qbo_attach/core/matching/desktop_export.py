@@ -15,12 +15,11 @@ import io
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from qbo_attach.core.desktop_columns import FIELDS, Columns
 from qbo_attach.core.errors import TableError
 from qbo_attach.core.identifiers import canonical_legacy_id
 from qbo_attach.core.mapping import is_spoilt
-from qbo_attach.core.match_types import MatchType, MatchTypes
-from qbo_attach.core.matching_forms import (
+from qbo_attach.core.matching.desktop_columns import FIELDS, Columns
+from qbo_attach.core.matching.forms import (
     COMMA,
     DATE_ORDERS,
     POINT,
@@ -31,6 +30,7 @@ from qbo_attach.core.matching_forms import (
     read_amount,
     read_date,
 )
+from qbo_attach.core.matching.types import MatchType, MatchTypes
 from qbo_attach.core.workbooks import Day, Number, Sheet, read_sheets
 
 DECIMAL_SIGNS = {"auto": "", "point": POINT, "comma": COMMA}

@@ -19,9 +19,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from qbo_attach.core.desktop_export import DesktopRow
-from qbo_attach.core.matching_groups import Pair, QboRow
-from qbo_attach.core.matching_tiers import TXN_TIERS, WEAK_TIERS, WITHOUT_NUMBER, Proposals
+from qbo_attach.core.matching.desktop_export import DesktopRow
+from qbo_attach.core.matching.groups import Pair, QboRow
+from qbo_attach.core.matching.tiers import TXN_TIERS, WEAK_TIERS, WITHOUT_NUMBER, Proposals
 
 ENOUGH_ROWS = 200
 _SOME_MORE = 1.1

@@ -40,13 +40,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from qbo_attach.core.desktop_export import DesktopRow
-from qbo_attach.core.matching_forms import (
+from qbo_attach.core.matching.desktop_export import DesktopRow
+from qbo_attach.core.matching.forms import (
     name_variant,
     number_form,
     prefixes_contradict,
 )
-from qbo_attach.core.matching_groups import (
+from qbo_attach.core.matching.groups import (
     ZERO,
     Groups,
     Key,

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from qbo_attach.core.desktop_export import DesktopRow
-from qbo_attach.core.matching_groups import Names, Pair, QboRow
-from qbo_attach.core.matching_tiers import Facts, Proposals
+from qbo_attach.core.matching.desktop_export import DesktopRow
+from qbo_attach.core.matching.groups import Names, Pair, QboRow
+from qbo_attach.core.matching.tiers import Facts, Proposals
 
 FULL_NAME, NAME_FORM = "full_name", "name_form"
 LIST_TIERS = (FULL_NAME, NAME_FORM)

@@ -12,10 +12,10 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from qbo_attach.core.desktop_export import DesktopRow
-from qbo_attach.core.matching import TypeResult
-from qbo_attach.core.matching_forms import number_form
-from qbo_attach.core.matching_groups import Key, Names, QboRow, day_key
+from qbo_attach.core.matching.desktop_export import DesktopRow
+from qbo_attach.core.matching.forms import number_form
+from qbo_attach.core.matching.groups import Key, Names, QboRow, day_key
+from qbo_attach.core.matching.pairing import TypeResult
 
 MOST = 5
 _LEAST_AGREEING = 2

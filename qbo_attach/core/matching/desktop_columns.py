@@ -11,7 +11,7 @@ import pkgutil
 
 from qbo_attach.core.edited_tables import read_edited_table
 from qbo_attach.core.errors import TableError
-from qbo_attach.core.match_types import word_key
+from qbo_attach.core.matching.types import word_key
 from qbo_attach.core.workbooks import Sheet
 
 FIELDS = ("id", "type", "date", "number", "name", "amount")

@@ -1,0 +1,113 @@
+"""Many companies: twenty on four workers of one machine, one of them killed in the middle."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect.client.schemas import State
+
+from flows.portfolio import portfolio
+from qbo_attach.fake_qbo import FakeOptions, running
+from qbo_attach.sample import make_sample
+from tests.flows.stack import Stack, children, each_once, kill, wait_until
+
+COMPANIES = 20
+PER_COMPANY = 93
+
+
+def listed(folder: Path, count: int) -> str:
+    """Samples and the list that names them."""
+    lines = ["name,realm_id,files_dir,data_dir,log_dir"]
+    for number in range(1, count + 1):
+        sample = make_sample(str(folder / f"c{number}"), files=120, seed=number)
+        log = folder / f"log{number}"
+        lines.append(f"Company {number},{number},{sample.files_dir},{sample.data_dir},{log}")
+    path = folder / "companies.csv"
+    path.write_text("\n".join(lines) + "\n")
+    return str(path)
+
+
+def run(**parameters: Any) -> State[Any]:
+    state: State[Any] = asyncio.run(portfolio(**parameters, return_state=True))  # type: ignore[arg-type]  # Prefect's overload
+    return state
+
+
+@pytest.mark.prefect
+@pytest.mark.timeout(180)
+def test_a_list_with_a_broken_row_starts_nothing(prefect_server: None, tmp_path: Path) -> None:
+    path = tmp_path / "companies.csv"
+    path.write_text("name,realm_id,files_dir,data_dir,log_dir\nAcme,x,/a,/b,/c\n")
+    state = run(companies=str(path))
+    assert state.is_failed()
+    assert "Nothing was started" in (state.message or "")
+    assert "row 2, realm_id" in (state.message or "")
+
+
+@pytest.mark.prefect
+@pytest.mark.timeout(180)
+def test_a_deployment_that_is_not_there_is_named_for_each_company(
+    prefect_server: None, tmp_path: Path
+) -> None:
+    path = tmp_path / "companies.csv"
+    path.write_text("name,realm_id,files_dir,data_dir,log_dir\nAcme,1,/a,/b,/c\n")
+    state = run(companies=str(path), deployment="migrate/nowhere")
+    assert state.is_failed()
+    assert "1 of 1 companies did not complete: Acme" in (state.message or ""), state.message
+
+
+@pytest.fixture
+def stack(tmp_path: Path) -> Iterator[Stack]:
+    made = Stack(tmp_path)
+    with made.server():
+        made.set_up()
+        yield made
+
+
+@pytest.mark.proof
+@pytest.mark.prefect
+@pytest.mark.timeout(600)
+def test_twenty_companies_on_four_workers_complete_though_one_worker_is_killed(
+    stack: Stack, tmp_path: Path
+) -> None:
+    companies = listed(tmp_path, COMPANIES)
+    realms = ",".join(str(number) for number in range(1, COMPANIES + 1))
+    with running(FakeOptions(realm=realms, latency_ms=50)) as company, ExitStack() as workers:
+        settings = {
+            "LEGACY_CLIENTS": "*",
+            "QBO_BASE_URL": company.base_url,
+            "QBO_ACCESS_TOKEN": "any",
+            "QBO_REQUESTS_PER_MIN": "400",
+            "FILES_PER_REQUEST": "2",
+            "QBO_SETTLE_S": "1",
+        }
+        workers.enter_context(stack.worker("parent", "qbo-attach-portfolio", **settings))
+        four = [workers.enter_context(stack.worker(f"worker{n}", **settings)) for n in range(4)]
+        began = time.monotonic()
+        parent = stack.start("portfolio/default", companies=companies, at_once=4)
+
+        def sent() -> int:
+            return len(company.ledger()["attachables"])
+
+        def at_work() -> bool:
+            return sent() > 3 * PER_COMPANY and bool(children(four[0]))
+
+        wait_until(at_work, 240, lambda: stack.log("parent") + stack.log("worker0"))
+        kill([*children(four[0]), four[0].pid])
+        state = stack.ended(parent, 400)
+        took = time.monotonic() - began
+        assert state["type"] == "COMPLETED", state
+        assert each_once(company.ledger()["attachables"], COMPANIES * PER_COMPANY)
+    only = {"flow_run_id": {"any_": [parent]}, "type": {"any_": ["table"]}}
+    (table,) = stack.ask("/artifacts/filter", {"artifacts": only})
+    rows = json.loads(table["data"]) if isinstance(table["data"], str) else table["data"]
+    assert [row["company"] for row in rows] == [f"Company {n}" for n in range(1, COMPANIES + 1)]
+    assert {row["state"] for row in rows} == {"NeedsPerson"}
+    assert sum(row["runs"] for row in rows) in (COMPANIES, COMPANIES + 1)
+    print(f"{COMPANIES} companies on 4 workers, one killed: {took:.0f} s")
