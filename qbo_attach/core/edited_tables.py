@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from qbo_attach.core.errors import TableError
 from qbo_attach.core.tables import open_text, records
+from qbo_attach.core.workbooks import Number, read_sheets
 
 
 def read_edited_table(
@@ -33,6 +34,55 @@ def read_edited_table(
         if len(cells) != len(header):
             problem = f"has {len(cells)} cells where the header has {len(header)} columns"
             raise TableError(url, problem, row=row)
+        yield row, ["" if i is None else _tidy(cells[i]) for i in where]
+
+
+def read_edited_sheet(
+    stream: io.BytesIO, url: str, name: str, columns: Sequence[str], optional: Sequence[str] = ()
+) -> Iterator[tuple[int, list[str]]]:
+    """The same of a workbook: of its sheet of this name, or of its first one if it has none such.
+
+    Raises:
+        TableError: it is not such a table, or a cell that we need holds a number: what a
+            spreadsheet took for one may have lost digits. Names row and column.
+    """
+    first: list[tuple[int, list[str]]] | None = None
+    for sheet in read_sheets(stream, url):
+        header = [cell.lower() for cell in sheet.header]
+        if sheet.name.lower() == name or first is None:
+            place = sheet.place
+            if not set(columns) <= set(header) and sheet.name.lower() != name:
+                list(sheet.rows)  # used up, as the next sheet demands
+                continue
+            found = list(_sheet_rows(sheet.rows, header, place, [*columns, *optional], columns))
+            if sheet.name.lower() == name:
+                yield from found
+                return
+            first = found
+        else:
+            list(sheet.rows)
+    if first is None:
+        needed = ", ".join(columns)
+        raise TableError(url, f"no sheet has the columns {needed}")
+    yield from first
+
+
+def _sheet_rows(
+    rows: Iterator[tuple[int, list[str]]],
+    header: list[str],
+    place: str,
+    wanted: Sequence[str],
+    needed: Sequence[str],
+) -> Iterator[tuple[int, list[str]]]:
+    where = [
+        _index(header, column, place) if column in header or column in needed else None
+        for column in wanted
+    ]
+    for row, cells in rows:
+        for column, index in zip(wanted, where, strict=True):
+            if index is not None and isinstance(cells[index], Number):
+                problem = f"{cells[index]} is a number; give the cell the format Text, and mend it"
+                raise TableError(place, problem, row=row, column=column)
         yield row, ["" if i is None else _tidy(cells[i]) for i in where]
 
 

@@ -14,7 +14,7 @@ from datetime import datetime
 
 from qbo_attach.core.chain import Intent, Record, Recorded, RunStarted, entity_refs
 from qbo_attach.core.model import DONE_OUTCOMES, Action, Status
-from qbo_attach.core.planning import group_file
+from qbo_attach.core.planned import group_file
 from qbo_attach.core.tables import EstimateRow, PlanRow, VerificationRow
 from qbo_attach.core.uploading import GroupBytes, Queue
 from qbo_attach.core.watching import duration

@@ -5,8 +5,8 @@ a row is meant for one type only. `entity_refs` is `Bill:12`, several as `Bill:1
 attachable with several refs), or `exclude`. An id meets a folder by the folder's name or by what
 the prefix rule makes of it.
 
-mapping_candidates.csv is such a table as well: its rows with an empty `entity_refs` are yet to be
-decided, and passed over.
+mapping_candidates.csv and exceptions.xlsx are such tables as well: their rows with an empty
+`entity_refs` are yet to be decided, and passed over. A workbook must hold its ids as text.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from __future__ import annotations
 import io
 from typing import NamedTuple
 
-from qbo_attach.core.edited_tables import read_edited_table
+from qbo_attach.core.edited_tables import read_edited_sheet, read_edited_table
 from qbo_attach.core.entity_types import EntityTypes, LegacyType, type_key
 from qbo_attach.core.errors import TableError
 from qbo_attach.core.identifiers import canonical_legacy_id
 from qbo_attach.core.model import EntityRef
+from qbo_attach.core.workbooks import is_workbook
 
 EXCLUDE = "exclude"
 
@@ -26,6 +27,9 @@ EXCLUDE = "exclude"
 _COLUMNS = ("legacy_id", "entity_refs", "reason", "by_whom")
 _TYPE_COLUMN = "legacy_entity_type"
 _CANDIDATE_COLUMN = "candidate_1"
+_STATUS_COLUMN = "status"
+DECISIONS_SHEET = "decisions"
+"""Of a workbook, the sheet that is the table; in one without it, the first."""
 
 
 class Override(NamedTuple):
@@ -68,16 +72,21 @@ class Overrides:
 
 
 def read_overrides(stream: io.BufferedIOBase, url: str, types: EntityTypes) -> Overrides:
-    """Read the table.
+    """Read the table, from CSV or from a workbook.
 
     Raises:
         TableError: broken, an empty cell, refs that are none, or two rows for one id and type.
     """
     by_key: dict[tuple[str, str], Override] = {}
-    optional = [_TYPE_COLUMN, _CANDIDATE_COLUMN]
-    for row, cells in read_edited_table(stream, url, _COLUMNS, optional):
-        legacy_id, refs, reason, by_whom, legacy_type, candidate = cells
-        if candidate and not refs:
+    optional = [_TYPE_COLUMN, _CANDIDATE_COLUMN, _STATUS_COLUMN]
+    whole = io.BytesIO(stream.read())
+    if is_workbook(whole):
+        rows = read_edited_sheet(whole, url, DECISIONS_SHEET, _COLUMNS, optional)
+    else:
+        rows = read_edited_table(whole, url, _COLUMNS, optional)
+    for row, cells in rows:
+        legacy_id, refs, reason, by_whom, legacy_type, candidate, status = cells
+        if (candidate or status) and not refs:
             continue
         for column, cell in zip(_COLUMNS, cells, strict=False):
             if not cell:

@@ -30,7 +30,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from qbo_attach.core.chain import Done, Facts, GroupFile, Recorded, entity_refs
+from qbo_attach.core.chain import Done, GroupFile, entity_refs
 from qbo_attach.core.existing import Existing, Held, Place
 from qbo_attach.core.file_types import FileTypes
 from qbo_attach.core.history import History
@@ -39,20 +39,7 @@ from qbo_attach.core.naming import folded, idempotency_key
 from qbo_attach.core.sitting import CHANGED, MISSING, Decision, Sitting, Survey
 from qbo_attach.core.tables import PlanRow, VerificationRow
 
-__all__ = ["CHANGED", "MISSING", "OUTCOME_OF", "Decision", "Planner", "Survey"]
-
-OUTCOME_OF: dict[str, Outcome] = {
-    Action.SKIP: Outcome.SKIPPED_ALREADY_UPLOADED,
-    Action.CHANGED: Outcome.CHANGED,
-    Action.EXISTING: Outcome.ALREADY_IN_QBO,
-    Action.DUPLICATE_CONTENT: Outcome.DUPLICATE_CONTENT,
-    Action.FILE_MISSING: Outcome.FILE_MISSING,
-    Action.SOURCE_CHANGED: Outcome.SOURCE_CHANGED,
-    Action.REFUSED: Outcome.ERROR,
-    Action.LOOK: Outcome.IN_DOUBT,
-    Action.SEND: Outcome.NOT_SENT,
-}
-"""The outcome of a planned row that the run did nothing with (or had not yet reached)."""
+__all__ = ["CHANGED", "MISSING", "Decision", "Planner", "Survey"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,85 +286,6 @@ class Planner:
         ):
             return facts.sha256
         return ""
-
-
-def group_file(row: PlanRow) -> GroupFile:
-    """A planned attachment as its intent or its outcome has it in the run log."""
-    return GroupFile(
-        key=row.idempotency_key,
-        path=row.file_path,
-        sent_file_name=row.sent_file_name,
-        content_type=row.content_type,
-        size_bytes=int(row.size_bytes),
-        modified_at=row.modified_at,
-        etag=row.etag,
-        qbo_entity_type=row.qbo_entity_type,
-        qbo_entity_id=row.qbo_entity_id,
-        legacy_txnid_norm=row.legacy_txnid_norm,
-        legacy_entity_type=row.legacy_entity_type,
-        raw_legacy_id=row.raw_legacy_id,
-        client=row.client,
-        file_name=row.file_name,
-        sha256=row.sha256,
-        match_rule=row.match_rule,
-    )
-
-
-KNOWN_ACTIONS = frozenset({Action.FILE_MISSING, Action.SOURCE_CHANGED, Action.EXISTING})
-"""What became of these is known when the run starts, and the run log learns it."""
-
-
-def known_outcomes(row: PlanRow, history: History, at: str) -> Iterator[Recorded]:
-    """The outcome of a planned attachment that needs no request; nothing for any other.
-
-    A plan is a proposal: what the run log has as done or in doubt by now stays so.
-    """
-    if row.action not in KNOWN_ACTIONS:
-        return
-    path = row.file_path
-    if row.action == Action.EXISTING and (
-        path in history.done or path in history.doubt_of_path or history.holds(row.idempotency_key)
-    ):
-        return
-    file = group_file(row)
-    yield Recorded(
-        at=at,
-        outcome=OUTCOME_OF[row.action].value,
-        key=file.key,
-        path=path,
-        attachable_id=row.qbo_attachable_id,
-        sha256=row.sha256,
-        error=row.reason,
-        file=file,
-    )
-
-
-def new_facts(row: PlanRow, history: History) -> Facts | None:
-    """What planning found out by reading a file that is not sent, if the log lacks it."""
-    if not row.sha256 or row.action not in (Action.SKIP, Action.DUPLICATE_CONTENT):
-        return None
-    found = (int(row.size_bytes), row.modified_at, row.etag)
-    key = row.idempotency_key if row.action == Action.SKIP else ""
-    if key and _is_overtaken(row, history):
-        return None
-    known = history.done_by_key.get(key) if key else history.facts.get(row.file_path)
-    if known is not None and (known.path, known.size_bytes, known.modified_at, known.etag) == (
-        row.file_path,
-        *found,
-    ):
-        return None
-    return Facts(row.file_path, *found, sha256=row.sha256, key=key)
-
-
-def _is_overtaken(row: PlanRow, history: History) -> bool:
-    """Whether another run, after this plan, has put something else where it saw this attachment."""
-    there = history.done.get(row.file_path)
-    under = history.done_by_key.get(row.idempotency_key)
-    return (
-        under is None
-        or under.sha256 not in ("", row.sha256)
-        or (there is not None and there.key != under.key)
-    )
 
 
 def same_facts(

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 
 from qbo_attach.core.chain import Record, Recorded, RunEnded, RunStarted
 from qbo_attach.core.differences import State
+from qbo_attach.core.entity_check import INACTIVE
 from qbo_attach.core.model import (
     DONE_OUTCOMES,
     NEEDS_PERSON_OUTCOMES,
@@ -165,7 +166,8 @@ class Facts:
         self.faults_of_all: Counter[str] = Counter()
         """The same, of all runs."""
         self.remarks = Groups()
-        """What was sent with a remark, such as a size that QBO shows differently; of all runs."""
+        """What needs nobody and is worth a look: by `success` what was sent with a remark (of all
+        runs), such as a size that QBO shows differently; by `entity_inactive` what hangs there."""
         self.reconciliation: Reconciliation | None = None
         self.draw = Draw("", LINKS)
         self._undone: set[int] = set()
@@ -261,6 +263,8 @@ class Facts:
         if status == Status.OK:
             if row.reason.startswith(BY_PERSON):
                 self.decisions.add(status, row.reason, row.file_path)
+            if INACTIVE in row.reason:
+                self.remarks.add(INACTIVE, row.reason, row.file_path)
             return
         if status == Status.EXCLUDED:
             where = Whereabouts.LEFT_OUT

@@ -12,8 +12,8 @@ _SPANS = 96
 _LIMIT_SHOWN_TO = 3.0
 """A limit that is farther above the peak would flatten the curve; it is only told."""
 
-WIDTH, HEIGHT = 900, 200
-LEFT, RIGHT, TOP, BOTTOM = 56, 8, 12, 24
+WIDTH, HEIGHT = 720, 210
+LEFT, RIGHT, TOP, BOTTOM = 64, 8, 16, 28
 
 
 class Rate:

@@ -14,7 +14,7 @@ from qbo_attach.core.model import (
     Outcome,
     Status,
 )
-from qbo_attach.core.planning import OUTCOME_OF
+from qbo_attach.core.planned import OUTCOME_OF
 from qbo_attach.core.tables import PlanRow, RunLogRow
 
 ERROR_OUTCOMES = NEEDS_PERSON_OUTCOMES | RUN_AGAIN_OUTCOMES

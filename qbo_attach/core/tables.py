@@ -133,6 +133,28 @@ class RunLogRow(NamedTuple):
     match_rule: str = ""
 
 
+class LeftoverRow(NamedTuple):
+    """leftovers.csv: one row a file that is not in QBO.
+
+    `reason` is a verification status or an outcome, `detail` its words. `copied_to` is where its
+    copy lies below the folder; empty where there is none, and then `problem` says why.
+    """
+
+    reason: str
+    detail: str
+    file_path: str
+    client: str = ""
+    legacy_entity_type: str = ""
+    raw_legacy_id: str = ""
+    qbo_entity_type: str = ""
+    qbo_entity_id: str = ""
+    size_bytes: str = ""
+    modified_at: str = ""
+    copied_to: str = ""
+    problem: str = ""
+    remedy: str = ""
+
+
 class EstimateRow(NamedTuple):
     """upload_estimate.csv: what the next upload would do, counted in several ways.
 
@@ -188,6 +210,7 @@ ERRORS = "qbo_attach_errors.csv"
 DUPS = "qbo_attach_dups.csv"
 RECONCILIATION = "reconciliation.csv"
 ESTIMATE = "upload_estimate.csv"
+LEFTOVERS = "leftovers.csv"
 
 COLUMNS: dict[str, tuple[str, ...]] = {
     INVENTORY: InventoryRow._fields,
@@ -200,6 +223,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     DUPS: RunLogRow._fields,
     RECONCILIATION: ReconciliationRow._fields,
     ESTIMATE: EstimateRow._fields,
+    LEFTOVERS: LeftoverRow._fields,
 }
 
 Row = TypeVar("Row", bound=tuple[str, ...])

@@ -11,6 +11,8 @@ from qbo_attach.core.errors import TableError
 from qbo_attach.core.tables import open_text, records
 
 _ZIP = b"PK\x03\x04"
+_MOST_BYTES = 2_000_000_000
+"""A workbook is packed up to a thousand times smaller; a malicious one would fill the machine."""
 
 
 class Number(str):
@@ -23,6 +25,11 @@ class Day(str):
     """A cell that a workbook holds as a date, as ISO 8601 without the time of day."""
 
     __slots__ = ()
+
+
+def is_workbook(stream: io.BytesIO) -> bool:
+    """Whether these bytes are a workbook (or any other zip file)."""
+    return stream.getbuffer()[: len(_ZIP)] == _ZIP
 
 
 class Sheet(NamedTuple):
@@ -47,7 +54,7 @@ def read_sheets(stream: io.BufferedIOBase, url: str) -> Iterator[Sheet]:
         TableError: it is neither, or a row has more cells than the header; names the row.
     """
     whole = io.BytesIO(stream.read())
-    if whole.getbuffer()[: len(_ZIP)] == _ZIP:
+    if is_workbook(whole):
         yield from _workbook(whole, url)
     else:
         yield _csv(whole, url)
@@ -67,11 +74,15 @@ def _csv(stream: io.BufferedIOBase, url: str) -> Sheet:
 
 def _workbook(stream: io.BytesIO, url: str) -> Iterator[Sheet]:
     # Loaded late: it takes a tenth of a second, and most exports are CSV.
-    from zipfile import BadZipFile
+    from zipfile import BadZipFile, ZipFile
 
     from openpyxl import load_workbook
 
     try:
+        # Of each member no more is unpacked than it says here.
+        if sum(member.file_size for member in ZipFile(stream).infolist()) > _MOST_BYTES:
+            problem = f"unpacks to more than {_MOST_BYTES:,} bytes; export it as CSV"
+            raise TableError(url, problem)
         book = load_workbook(stream, read_only=True, data_only=True)
     except (BadZipFile, KeyError, ValueError, OSError) as error:
         raise TableError(url, f"is not readable as a workbook ({error})") from error

@@ -10,7 +10,7 @@ import asyncio
 import threading
 import uuid
 from collections import Counter
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
@@ -24,19 +24,20 @@ from qbo_attach.core.chain import Record, RunStarted
 from qbo_attach.core.errors import NotStartedError, QboAttachError, StoppedError, StorageError
 from qbo_attach.core.history import History
 from qbo_attach.core.model import Action, Artifact, Outcome, Status
-from qbo_attach.core.planning import (
+from qbo_attach.core.planned import (
     KNOWN_ACTIONS,
     OUTCOME_OF,
     group_file,
     known_outcomes,
     new_facts,
+    taken_attachables,
 )
 from qbo_attach.core.tables import PlanRow, VerificationRow
 from qbo_attach.core.verification import check_gate
 from qbo_attach.engine.session import SessionOptions, UploadSession
 from qbo_attach.qbo.client import QboClient
 from qbo_attach.qbo.faults import QboError
-from qbo_attach.qbo.pacing import SystemClock
+from qbo_attach.qbo.pacing import Pacer, SystemClock
 from qbo_attach.settings import Settings
 from qbo_attach.stages.batches import (
     Batch,
@@ -52,6 +53,7 @@ from qbo_attach.stages.connection import (
     make_pacer,
 )
 from qbo_attach.stages.existing import asked_for, deleted, refuse_if_changed
+from qbo_attach.stages.first_contact import approve_company
 from qbo_attach.stages.inputs import log_store
 from qbo_attach.stages.sources import StoredSources, store_name
 from qbo_attach.storage.artifacts import read_table
@@ -82,9 +84,10 @@ class UploadResult:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where a running upload stands. `wait_s`: how long QBO told us to wait from now.
+    """Where a running upload stands; `in_doubt` does not count what is on its way.
 
-    `ended` of `expected` attachments have their outcome; `to_send` of these are sent if all is well.
+    `wait_s`: how long QBO told us to wait from now; `wait_reason`: its words the last time it did.
+    `ended` of `expected` attachments have their outcome; `to_send` are sent if all is well.
     """
 
     ended: int
@@ -93,6 +96,7 @@ class Progress:
     requests_sent: int
     wait_s: float
     expected: int
+    wait_reason: str = ""
 
 
 def new_run_id() -> str:
@@ -120,6 +124,7 @@ class UploadRun:
     Args:
         settings: all of them.
         run_id: names the run in the log.
+        ask: shows a person a question, True for a yes; None: nobody is there to ask.
 
     Raises:
         NotStartedError: settings, plan or company do not fit; nothing was sent.
@@ -127,8 +132,14 @@ class UploadRun:
         RunLogDamagedError: the run log is not whole.
     """
 
-    def __init__(self, settings: Settings, run_id: str | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        run_id: str | None = None,
+        ask: Callable[[str], bool] | None = None,
+    ) -> None:
         self.settings = settings
+        self._ask = ask
         self.run_id = run_id or new_run_id()
         self.batches: list[Batch] = []
         self.result = UploadResult(self.run_id, {}, {}, (), "")
@@ -140,6 +151,7 @@ class UploadRun:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._serve, name="upload-session", daemon=True)
         self._session: UploadSession | None = None
+        self._client: QboClient | None = None
         self._stop_reason: Exception | None = None
         self._to_send = 0
         self._known = 0
@@ -157,7 +169,11 @@ class UploadRun:
         claim_log_dir(self.settings, self._log)
         self._thread.start()
         try:
-            self._call(self._open(ok)).result()
+            opened = self._call(self._open(ok)).result()
+            # Here, not in the session's thread: whoever is asked can end it with Ctrl-C.
+            if self.company:
+                self.notes += approve_company(self.settings, self._log, self.company, self._ask)
+            self._call(self._start(*opened)).result()
         except BaseException:
             self._end_thread()
             raise
@@ -208,12 +224,14 @@ class UploadRun:
     def progress(self) -> Progress:
         """Where it stands; from any thread."""
         session = self._opened
+        doubts = [session.log.history.doubts.get(each) for each in list(session.doubt_over)]
         return Progress(
             ended=len(session.ended),
             to_send=self._to_send,
-            in_doubt=len(session.log.history.doubt_of_key),
+            in_doubt=sum(len(doubt.open) for doubt in doubts if doubt is not None),
             requests_sent=sum(session.company.requests_sent.values()),
             wait_s=max(0.0, session.pacer.paused_until - session.clock.monotonic()),
+            wait_reason=self._client.wait_reason if self._client is not None else "",
             expected=self._to_send + self._known + self._doubts,
         )
 
@@ -225,7 +243,8 @@ class UploadRun:
 
     # -- in the session's thread --------------------------------------------------------------
 
-    async def _open(self, ok: int) -> None:
+    async def _open(self, ok: int) -> tuple[RunLog, Artifact, list[Record], Pacer]:
+        """All that is read before something is written or sent."""
         settings = self.settings
         clock = SystemClock()
         runlog = RunLog(
@@ -246,14 +265,21 @@ class UploadRun:
                 "that are ok: run qbo-attach plan again, then upload"
             )
         pacer = make_pacer(settings, clock)
-        client = make_client(settings, pacer, clock)
-        company = ""
+        client = self._client = make_client(settings, pacer, clock)
         if self.batches or runlog.history.doubts:
             try:
-                self.company = company = await client.company_name()
+                self.company = await client.company_name()
                 await self._look_again(client, runlog.history, plan)
             except QboError as error:
                 raise NotStartedError(f"nothing was sent: {error}") from error
+        return runlog, plan, records, pacer
+
+    async def _start(
+        self, runlog: RunLog, plan: Artifact, records: list[Record], pacer: Pacer
+    ) -> None:
+        settings, clock, client = self.settings, SystemClock(), self._client
+        if client is None:
+            raise RuntimeError("not opened")
         per_request = settings.files_per_request
         self._session = UploadSession(
             clock=clock,
@@ -281,7 +307,7 @@ class UploadRun:
             at=utc_text(clock.utcnow()),
             realm_id=settings.realm_id,
             environment=environment_name(settings),
-            company=company,
+            company=self.company,
             files_dir=settings.files_dir,
             store=store_name(settings.files_dir),
             version=__version__,
@@ -294,9 +320,10 @@ class UploadRun:
 
     async def _record_known(self, clock: SystemClock) -> None:
         """Planned outcomes that need no request: gone, altered, or in QBO already."""
-        session = self._opened
+        session, history = self._opened, self._opened.log.history
+        taken = taken_attachables(read_table(self._log, self._plan_name, PlanRow), history)
         for number, row in enumerate(read_table(self._log, self._plan_name, PlanRow), 1):
-            for record in known_outcomes(row, session.log.history, utc_text(clock.utcnow())):
+            for record in known_outcomes(row, history, utc_text(clock.utcnow()), taken):
                 session.record(record)
             if number % _ROWS_A_SEGMENT == 0:
                 await session.writer.flush()

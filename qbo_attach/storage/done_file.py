@@ -7,7 +7,8 @@ import os
 import tempfile
 from collections.abc import Iterator
 
-from qbo_attach.core.chain import DONE_LINE, Done, decode_done, encode_done
+from qbo_attach.core.chain import Done
+from qbo_attach.core.segments import DONE_LINE, decode_done, encode_done
 from qbo_attach.storage.hash_index import HashIndex
 
 _BUFFER_BYTES = 1 << 20

@@ -5,14 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
-from qbo_attach.core.chain import (
-    Record,
-    SegmentHeader,
-    decode_header,
-    decode_segment,
-    segment_name,
-    segment_numbers,
-)
+from qbo_attach.core.chain import Record, SegmentHeader
+from qbo_attach.core.segments import decode_header, decode_segment, segment_name, segment_numbers
 from qbo_attach.storage.files import Store
 from qbo_attach.storage.runlog import runlog_folder
 

@@ -16,22 +16,19 @@ from datetime import datetime, timedelta
 from itertools import islice
 from typing import Protocol
 
-from qbo_attach.core.chain import (
+from qbo_attach.core.chain import Deleting, Holder, Record, SegmentHeader
+from qbo_attach.core.done import DoneRows, MemoryRows
+from qbo_attach.core.errors import LeaseHeldError, LeaseLostError, RunLogDamagedError, StorageError
+from qbo_attach.core.history import History
+from qbo_attach.core.ports import Clock
+from qbo_attach.core.segments import (
     FORMAT,
-    Deleting,
-    Holder,
-    Record,
-    SegmentHeader,
     decode_header,
     decode_segment,
     encode_segment,
     segment_name,
     segment_numbers,
 )
-from qbo_attach.core.done import DoneRows, MemoryRows
-from qbo_attach.core.errors import LeaseHeldError, LeaseLostError, RunLogDamagedError, StorageError
-from qbo_attach.core.history import History
-from qbo_attach.core.ports import Clock
 from qbo_attach.storage.done_file import DoneFile
 from qbo_attach.storage.files import Store
 from qbo_attach.storage.holder import Life, life_of

@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qbo_attach.core.chain import (
-    FORMAT,
     Done,
     Facts,
     GroupFile,
@@ -24,14 +23,17 @@ from qbo_attach.core.chain import (
     RunStarted,
     SegmentHeader,
     Snapshot,
-    decode_segment,
-    encode_segment,
     entity_refs,
-    segment_name,
-    segment_numbers,
 )
 from qbo_attach.core.errors import RunLogDamagedError
 from qbo_attach.core.model import EntityRef
+from qbo_attach.core.segments import (
+    FORMAT,
+    decode_segment,
+    encode_segment,
+    segment_name,
+    segment_numbers,
+)
 
 URL = "log/runlog/77/00000001.jsonl"
 AT = "2026-01-05T08:00:00Z"

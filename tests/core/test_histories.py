@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from qbo_attach.core.chain import Facts, Recorded
 from qbo_attach.core.history import History
-from qbo_attach.core.planning import group_file, new_facts
+from qbo_attach.core.planned import group_file, new_facts
 from qbo_attach.core.reporting import Telling
 from qbo_attach.core.tables import VerificationRow
 from tests.core.test_existing import attachable, plan_with

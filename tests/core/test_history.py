@@ -16,10 +16,9 @@ from qbo_attach.core.chain import (
     Recorded,
     Refused,
     RunStarted,
-    decode_segment,
-    encode_segment,
 )
 from qbo_attach.core.history import History
+from qbo_attach.core.segments import decode_segment, encode_segment
 from tests.core.test_chain import header
 
 AT = "2026-01-05T08:00:00Z"

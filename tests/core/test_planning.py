@@ -13,7 +13,8 @@ from qbo_attach.core.chain import GroupFile, Intent, Recorded, RunStarted
 from qbo_attach.core.file_types import built_in_file_types
 from qbo_attach.core.history import History
 from qbo_attach.core.naming import folded, idempotency_key
-from qbo_attach.core.planning import CHANGED, MISSING, Planner, group_file, new_facts
+from qbo_attach.core.planned import group_file, new_facts
+from qbo_attach.core.planning import CHANGED, MISSING, Planner
 from qbo_attach.core.tables import PlanRow, VerificationRow
 
 REALM = "77"

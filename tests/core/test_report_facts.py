@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -21,6 +23,7 @@ from qbo_attach.core.remedies import MEANINGS, REMEDIES
 from qbo_attach.core.report_facts import WHEREABOUTS_OF, Facts, Reconciliation, Whereabouts
 from qbo_attach.core.report_groups import OTHERS, Crosstab, Draw, Groups, fault_code
 from qbo_attach.core.report_rate import Rate, chart
+from qbo_attach.core.report_verdict import bar, sums_of, verdict
 from qbo_attach.core.tables import PlanRow, ReconciliationRow, RunLogRow, VerificationRow
 
 BEGIN = datetime(2026, 11, 21, 8, tzinfo=timezone.utc)
@@ -210,7 +213,7 @@ def test_decisions_keep_each_persons_words() -> None:
     assert [group.count for group in facts.decisions.of("excluded", 9)[0]] == [1, 1]
 
 
-def test_errors_count_by_code_of_the_latest_run_and_of_all() -> None:
+def test_errors_count_by_code_of_the_latest_run_and_of_all_and_remarks_apart() -> None:
     facts = Facts()
     for _ in range(3):
         facts.told(told("error", "6041 Invalid file. Open it."))
@@ -219,7 +222,8 @@ def test_errors_count_by_code_of_the_latest_run_and_of_all() -> None:
     facts.left_open(told("in_doubt", ""))
     assert (facts.faults.counts, facts.faults_of_all) == ({"6041": 1}, {"6041": 3})
     assert facts.open.counts == {"error": 1, "in_doubt": 1}
-    assert facts.remarks.counts == {"success": 1}
+    facts.verified(verified("b.pdf", "ok", "entity_inactive: Customer 7"))
+    assert facts.remarks.counts == {"success": 1, "entity_inactive": 1}
 
 
 @pytest.mark.parametrize(
@@ -276,3 +280,46 @@ def test_urls_and_options_show_no_secret() -> None:
     shown = masked_options(options)
     assert not any(word in shown for word in ("AKID", "s3cr3t", "pw", 'tok"', "a:b"))
     assert '"region_name": "eu"' in shown
+
+
+def concluded(*outcomes: str, ended: bool = True, stopped: str = "", missing: int = 0) -> list[str]:
+    """Tone, headline and sentence of a run that came to these outcomes."""
+    run = replace(started("r1"), plan_rows=len(outcomes))
+    end = RunEnded("r1", at(9), {}, 1, stopped)
+    facts = facts_of([run, end] if ended else [run])
+    for n, what in enumerate(outcomes):
+        facts.planned(planned(f"{n}.pdf"), what)
+        facts.verified(verified(f"{n}.pdf", "ok"))
+    for _ in range(missing):
+        facts.reconciled(compared("missing"))
+    return list(verdict(facts, list(sums_of(facts, len(outcomes)))))
+
+
+def test_the_sentence_on_top_tells_the_worst_that_holds() -> None:
+    assert concluded("success", "adopted")[:2] == ["good", "Complete: every file is accounted for"]
+    assert concluded("success", "error")[1] == "Complete, but for 1 that need a person"
+    assert concluded("success", "error", "in_doubt")[1] == "Not finished: run again"
+    assert "cut off" in concluded("success", ended=False)[2]
+    assert concluded("success", stopped="Log in again.")[2] == "Log in again."
+    assert concluded("success", missing=3)[:2] == ["bad", "QBO differs from the run log in 3"]
+    assert verdict(Facts(), [])[1] == "Nothing was sent yet"
+
+
+def test_a_sum_that_does_not_hold_is_the_sentence_on_top() -> None:
+    facts = facts_of([started("r1")])
+    facts.verified(verified("a.pdf", "ok"))
+    sums = list(sums_of(facts, 2))
+    assert [one.holds for one in sums] == [False, False, True, False]
+    assert verdict(facts, sums)[0] == "bad"
+
+
+@given(st.dictionaries(st.sampled_from(list(Whereabouts)), st.integers(0, 10**6)))
+def test_the_bar_is_as_wide_as_all_files(counts: dict[Whereabouts, int]) -> None:
+    parts = list(bar(counts_of(counts)))
+    assert sum(width for _, _, width in parts) == pytest.approx(
+        1_000 if any(counts.values()) else 0, abs=0.1
+    )
+
+
+def counts_of(counts: dict[Whereabouts, int]) -> Counter[str]:
+    return Counter({one.value: n for one, n in counts.items()})

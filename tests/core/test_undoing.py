@@ -7,7 +7,6 @@ from dataclasses import replace
 import pytest
 
 from qbo_attach.core.chain import (
-    FORMAT,
     Deleting,
     Done,
     GroupFile,
@@ -16,13 +15,12 @@ from qbo_attach.core.chain import (
     Recorded,
     RunStarted,
     SegmentHeader,
-    decode_segment,
-    encode_segment,
 )
 from qbo_attach.core.errors import NotStartedError
 from qbo_attach.core.history import History
 from qbo_attach.core.model import Attachable, EntityRef
 from qbo_attach.core.reporting import Telling
+from qbo_attach.core.segments import FORMAT, decode_segment, encode_segment
 from qbo_attach.core.undoing import is_undone_by, parse_entity, why_left
 
 BILL, INVOICE = EntityRef("Bill", "12"), EntityRef("Invoice", "34")

@@ -7,7 +7,8 @@ from itertools import pairwise
 
 import pytest
 
-from qbo_attach.core.chain import Intent, Looked, Recorded, decode_segment
+from qbo_attach.core.chain import Intent, Looked, Recorded
+from qbo_attach.core.segments import decode_segment
 from qbo_attach.engine.ports import SourceState
 from qbo_attach.engine.session import UploadSession, interrupted
 from qbo_attach.fake_qbo.faults import Rule

@@ -6,20 +6,12 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from qbo_attach.core.chain import (
-    Done,
-    Intent,
-    Record,
-    Recorded,
-    decode_segment,
-    entity_refs,
-    segment_name,
-    segment_numbers,
-)
+from qbo_attach.core.chain import Done, Intent, Record, Recorded, entity_refs
 from qbo_attach.core.history import History
 from qbo_attach.core.model import Action, Outcome, Status
 from qbo_attach.core.naming import folded
 from qbo_attach.core.reporting import Telling
+from qbo_attach.core.segments import decode_segment, segment_name, segment_numbers
 from qbo_attach.fake_qbo.ledger import Attachable
 from tests.machine.runs import PipelineRun
 from tests.simulation.run import Trial

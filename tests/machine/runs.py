@@ -14,7 +14,8 @@ from qbo_attach.core.errors import NotStartedError
 from qbo_attach.core.file_types import built_in_file_types
 from qbo_attach.core.history import History
 from qbo_attach.core.model import Action
-from qbo_attach.core.planning import Planner, group_file, known_outcomes, new_facts
+from qbo_attach.core.planned import group_file, known_outcomes, new_facts, taken_attachables
+from qbo_attach.core.planning import Planner
 from qbo_attach.core.tables import PlanRow, VerificationRow
 from qbo_attach.engine.holdings import learn_digests
 from qbo_attach.engine.session import SessionOptions, UploadSession
@@ -147,8 +148,9 @@ class PipelineRun(Run):
         trial.world.say(f"process {process.holder.pid} begins: {_shown(self.plan)}")
         started = replace(self._started(), plan_rows=len(self.plan))
         await session.start([started, *records])
+        taken = taken_attachables(self.plan, history)
         for row in self.plan:
-            for record in known_outcomes(row, history, utc_text(process.utcnow())):
+            for record in known_outcomes(row, history, utc_text(process.utcnow()), taken):
                 session.record(record)
         step = trial.scenario.batch_size
         batches = [files[i : i + step] for i in range(0, len(files), step)]

@@ -15,14 +15,15 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from qbo_attach.core.chain import Recorded, RunStarted, decode_segment
+from qbo_attach.core.chain import Recorded, RunStarted
 from qbo_attach.core.credentials import Tokens
 from qbo_attach.core.errors import NotStartedError
 from qbo_attach.core.history import History
 from qbo_attach.core.model import DONE_OUTCOMES, Action, Outcome
 from qbo_attach.core.naming import idempotency_key
-from qbo_attach.core.planning import group_file, known_outcomes
+from qbo_attach.core.planned import group_file, known_outcomes
 from qbo_attach.core.reporting import exit_status
+from qbo_attach.core.segments import decode_segment
 from qbo_attach.core.tables import PlanRow
 from qbo_attach.engine.session import SessionOptions, UploadSession
 from qbo_attach.fake_qbo.company import FakeCompany
@@ -205,7 +206,7 @@ class World:
             [RunStarted("run", AT, REALM, "other", "Company", "files", "disk", "1")]
         )
         for row in rows:
-            for record in known_outcomes(row, log.history, AT):
+            for record in known_outcomes(row, log.history, AT, ()):
                 session.record(record)
         beside = asyncio.ensure_future(meanwhile(session)) if meanwhile is not None else None
         before = len(self.segments.held)

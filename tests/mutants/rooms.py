@@ -6,7 +6,7 @@ from tests.mutants.trial import Mutant
 
 _DISK = "qbo_attach/storage/disk.py"
 _RUNLOG = "qbo_attach/storage/runlog.py"
-_CHAIN = "qbo_attach/core/chain.py"
+_SEGMENTS = "qbo_attach/core/segments.py"
 _HISTORY = "qbo_attach/core/history.py"
 DURABILITY = "tests/storage/test_durability.py"
 RUNLOG = "tests/storage/test_runlog.py"
@@ -91,7 +91,7 @@ MUTANTS = (
     Mutant(
         "a_torn_segment_is_read",
         "a segment without its closing line is taken for whole",
-        _CHAIN,
+        _SEGMENTS,
         'if lines[-1] or close != {"r": "close", "records": len(lines) - 3}:',
         "if lines[-1] or not close:",
         (CHAIN,),

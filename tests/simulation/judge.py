@@ -7,10 +7,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from qbo_attach.core.chain import Looked, Record, Recorded, decode_segment
+from qbo_attach.core.chain import Looked, Record, Recorded
 from qbo_attach.core.history import SETTLED_LOOKS, History
 from qbo_attach.core.model import DONE_OUTCOMES, Outcome
 from qbo_attach.core.naming import folded
+from qbo_attach.core.segments import decode_segment
 from qbo_attach.fake_qbo.ledger import Attachable
 from tests.simulation.run import Run, Trial
 from tests.simulation.scenario import REALM

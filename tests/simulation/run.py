@@ -12,7 +12,8 @@ from qbo_attach.core.done import DoneRows, MemoryRows
 from qbo_attach.core.errors import NotStartedError, QboAttachError
 from qbo_attach.core.file_types import built_in_file_types
 from qbo_attach.core.model import Action, Attachable
-from qbo_attach.core.planning import Planner, group_file, known_outcomes, new_facts
+from qbo_attach.core.planned import group_file, known_outcomes, new_facts, taken_attachables
+from qbo_attach.core.planning import Planner
 from qbo_attach.core.tables import PlanRow
 from qbo_attach.engine.holdings import learn_digests, read_holdings
 from qbo_attach.engine.session import SessionOptions, UploadSession
@@ -125,8 +126,9 @@ class Run:
         )
         trial.world.say(f"process {process.holder.pid} begins: {_shown(self.plan)}")
         await session.start([self._started(), *facts])
+        taken = taken_attachables(self.plan, history)
         for row in self.plan:
-            for record in known_outcomes(row, history, utc_text(process.utcnow())):
+            for record in known_outcomes(row, history, utc_text(process.utcnow()), taken):
                 session.record(record)
         step = scenario.batch_size
         batches = [files[i : i + step] for i in range(0, len(files), step)]

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qbo_attach.core.chain import Done, encode_done
+from qbo_attach.core.chain import Done
 from qbo_attach.core.done import DoneRows, MemoryRows, by_key, by_path
+from qbo_attach.core.segments import encode_done
 from qbo_attach.storage import done_file
 from qbo_attach.storage.done_file import DoneFile
 from qbo_attach.storage.hash_index import HashIndex

@@ -12,8 +12,9 @@ from typing import Any
 import boto3
 import pytest
 
-from qbo_attach.core.chain import FORMAT, GroupFile
+from qbo_attach.core.chain import GroupFile
 from qbo_attach.core.history import History
+from qbo_attach.core.segments import FORMAT
 from qbo_attach.fake_qbo.server import RunningFake
 from qbo_attach.stages.report import run_report
 from qbo_attach.stages.whole import run_all

@@ -8,16 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from qbo_attach.core.chain import (
-    GroupFile,
-    Holder,
-    Intent,
-    Looked,
-    Refused,
-    decode_segment,
-    segment_name,
-)
+from qbo_attach.core.chain import GroupFile, Holder, Intent, Looked, Refused
 from qbo_attach.core.errors import LeaseHeldError, LeaseLostError, RunLogDamagedError, StorageError
+from qbo_attach.core.segments import decode_segment, segment_name
 from qbo_attach.storage.files import Store
 from qbo_attach.storage.holder import Life, life_of, this_holder
 from qbo_attach.storage.runlog import RunLog, StoredSegments, ended_here, read_chain, read_segments

@@ -1,0 +1,138 @@
+"""The files that are not in QBO, each with its reason; those that a person can decide about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from qbo_attach.core.errors import NotStartedError
+from qbo_attach.core.exclusions import JUNK
+from qbo_attach.core.history import History
+from qbo_attach.core.model import Action, Outcome, Status
+from qbo_attach.core.remedies import meaning
+from qbo_attach.core.tables import LeftoverRow, PlanRow, VerificationRow
+
+_IN_QBO = frozenset({Action.SKIP.value, Action.EXISTING.value})
+_AS_OUTCOMES = {
+    Action.CHANGED.value: Outcome.CHANGED.value,
+    Action.FILE_MISSING.value: Outcome.FILE_MISSING.value,
+    Action.SOURCE_CHANGED.value: Outcome.SOURCE_CHANGED.value,
+}
+_SAME_AS = "same content as "
+
+DECIDABLE = frozenset(
+    {
+        Status.MISSING_MAPPING.value,
+        Status.ENTITY_MISSING.value,
+        Status.AMBIGUOUS_MAPPING.value,
+        Status.AMBIGUOUS_IDENTIFIER.value,
+        Status.DUPLICATE_MAPPING.value,
+        Status.UNSUPPORTED_ENTITY_TYPE.value,
+        Outcome.ERROR.value,
+    }
+)
+"""What a row of MAPPING_OVERRIDES can settle."""
+
+
+def find_leftovers(
+    verified: Iterable[VerificationRow], plan: Iterable[PlanRow], history: History
+) -> Iterator[LeftoverRow]:
+    """The files that QBO has not, in the order of the tree, not yet copied.
+
+    Args:
+        verified: the verification log.
+        plan: the latest plan: one row for each that is ok, in the same order.
+        history: the run log.
+
+    Raises:
+        NotStartedError: the plan is not of this verification log.
+    """
+    planned = iter(plan)
+    for row in verified:
+        if row.status != Status.OK:
+            yield _leftover(row, row.status, row.reason)
+            continue
+        its = next(planned, None)
+        if its is None or its.file_path != row.file_path:
+            raise NotStartedError(
+                "the plan is not of this verification log: run qbo-attach plan, then leftovers"
+            )
+        reason, detail = _why_not_there(its, history)
+        if reason:
+            yield _leftover(row, reason, detail)
+
+
+def _why_not_there(row: PlanRow, history: History) -> tuple[str, str]:
+    """Reason and words; empty for what is in QBO."""
+    path = row.file_path
+    if row.action == Action.CHANGED:
+        return Outcome.CHANGED.value, row.reason
+    if row.action in _IN_QBO or history.rows.at_path(path) is not None:
+        return "", ""
+    if row.action == Action.DUPLICATE_CONTENT:
+        other = row.reason.removeprefix(_SAME_AS)
+        if history.rows.at_path(other) is not None:
+            return "", ""
+    refused = history.refused.get(path)
+    if path in history.doubt_of_path:
+        return Outcome.IN_DOUBT.value, "QBO has not yet been asked what arrived"
+    if refused is not None:
+        return Outcome.ERROR.value, refused.error
+    return _AS_OUTCOMES.get(row.action, Outcome.NOT_SENT.value), row.reason
+
+
+def _leftover(row: VerificationRow, reason: str, detail: str) -> LeftoverRow:
+    return LeftoverRow(
+        reason,
+        detail,
+        row.file_path,
+        row.client,
+        row.legacy_entity_type,
+        row.raw_legacy_id,
+        row.qbo_entity_type,
+        row.qbo_entity_id,
+        row.size_bytes,
+        row.modified_at,
+        remedy=meaning(reason),
+    )
+
+
+def is_junk(row: LeftoverRow) -> bool:
+    """Whether it is one of the files that systems leave behind: nobody keeps them."""
+    return row.reason == Status.EXCLUDED and row.detail == JUNK
+
+
+@dataclass(slots=True)
+class Undecided:
+    """A legacy id that a person can decide about: all its files have one fate."""
+
+    legacy_id: str
+    legacy_entity_type: str
+    status: str
+    reason: str
+    client: str
+    example: str
+    files: int = 0
+
+
+class Undecideds:
+    """Collects leftovers by the id and type of their folder, in the order they come."""
+
+    def __init__(self) -> None:
+        self._by_folder: dict[tuple[str, str], Undecided] = {}
+
+    def add(self, row: LeftoverRow) -> None:
+        """Take a leftover; one that no override could settle is passed over."""
+        if row.reason not in DECIDABLE or not row.raw_legacy_id:
+            return
+        key = (row.raw_legacy_id, row.legacy_entity_type)
+        found = self._by_folder.get(key)
+        if found is None:
+            found = self._by_folder[key] = Undecided(
+                *key, row.reason, row.detail or row.reason, row.client, row.file_path
+            )
+        found.files += 1
+
+    def all(self) -> list[Undecided]:
+        """One for each folder."""
+        return list(self._by_folder.values())

@@ -1,0 +1,205 @@
+"""The run log's segments as text: what is written, what is read back.
+
+A segment is one JSON Lines file, `LOG_DIR/runlog/<realm>/<seq:08d>.jsonl`, created once and never
+changed. Its first line is the header (`SegmentHeader`), its last line counts the records between,
+so that a torn file is known by itself; `prev_sha256` ties each segment to the bytes of the one
+before, so that a missing or altered one is known from its successor.
+
+A reader of this format takes records of older versions: fields added later have defaults.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import fields
+from typing import Any
+
+from qbo_attach.core.chain import (
+    Deleting,
+    Done,
+    Facts,
+    GroupFile,
+    Holder,
+    Intent,
+    Looked,
+    Record,
+    Recorded,
+    Refused,
+    RunEnded,
+    RunStarted,
+    SegmentHeader,
+    Snapshot,
+)
+from qbo_attach.core.errors import RunLogDamagedError
+
+FORMAT = 2
+"""The newest format. Segments are written as of format 1, but those that its readers cannot take:
+parts of a snapshot of several, and what an undo is about to delete."""
+
+_KINDS: dict[str, type[Any]] = {
+    "run": RunStarted,
+    "intent": Intent,
+    "deleting": Deleting,
+    "outcome": Recorded,
+    "look": Looked,
+    "facts": Facts,
+    "end": RunEnded,
+    "snapshot": Snapshot,
+    "done": Done,
+    "refused": Refused,
+}
+_NAMES = {cls: name for name, cls in _KINDS.items()}
+_FIELDS = {
+    cls: tuple(f.name for f in fields(cls))
+    for cls in (*_KINDS.values(), GroupFile, Holder, SegmentHeader)
+}
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - a JSON value
+    if isinstance(value, (GroupFile, Holder)):
+        return {name: getattr(value, name) for name in _FIELDS[type(value)]}
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _line(kind: str, value: Any) -> bytes:  # noqa: ANN401 - any of our records
+    body = {"r": kind}
+    body.update((name, _plain(getattr(value, name))) for name in _FIELDS[type(value)])
+    return json.dumps(body, ensure_ascii=True, separators=(",", ":")).encode("ascii")
+
+
+def encode_segment(header: SegmentHeader, records: Iterable[Record | bytes]) -> bytes:
+    """A segment's bytes: header, one line a record, and the closing count. Never empty.
+
+    A record may be given as the line that it is, without the line end.
+    """
+    lines = [_line("segment", header)]
+    lines.extend(
+        record if isinstance(record, bytes) else _line(_NAMES[type(record)], record)
+        for record in records
+    )
+    close = json.dumps({"r": "close", "records": len(lines) - 1}, separators=(",", ":"))
+    return b"\n".join((*lines, close.encode("ascii"), b""))
+
+
+def encode_done(done: Done) -> bytes:
+    """A done row's line."""
+    return _line("done", done)
+
+
+def decode_done(line: bytes) -> Done:
+    """A done row from its line.
+
+    Raises:
+        ValueError, TypeError, KeyError: it is none.
+    """
+    cells = json.loads(line.decode("ascii"))
+    del cells["r"]
+    done: Done = _built(Done, cells)
+    return done
+
+
+DONE_LINE = b'{"r":"done","key":"'
+"""How the line of a done row begins."""
+
+
+def decode_segment(
+    data: bytes, url: str, keep_done: Callable[[bytes], None] | None = None
+) -> tuple[SegmentHeader, list[Record]]:
+    """Read a segment back; with `keep_done`, done rows are given to it as lines instead.
+
+    Raises:
+        RunLogDamagedError: torn, altered, or of a newer format than this version reads.
+    """
+    lines = data.split(b"\n")
+    header = decode_header(data, url)
+    try:
+        close = json.loads(lines[-2])
+        if lines[-1] or close != {"r": "close", "records": len(lines) - 3}:
+            raise RunLogDamagedError(url, _TORN)
+        return header, list(_records(lines[1:-2], keep_done))
+    except (ValueError, IndexError) as error:
+        raise RunLogDamagedError(url, _TORN) from error
+    except (TypeError, KeyError, AttributeError) as error:
+        raise RunLogDamagedError(url, f"holds a record that is not ours ({error})") from error
+
+
+def _records(lines: list[bytes], keep_done: Callable[[bytes], None] | None) -> Iterator[Record]:
+    for line in lines:
+        if keep_done is not None and line.startswith(DONE_LINE):
+            keep_done(line)
+        else:
+            yield _record(json.loads(line))
+
+
+_TORN = "is torn or not a segment of a run log"
+
+
+def decode_header(data: bytes, url: str) -> SegmentHeader:
+    """A segment's first line.
+
+    Raises:
+        RunLogDamagedError: it is none of ours, or of a newer format than this version reads.
+    """
+    try:
+        head = json.loads(data[: data.index(b"\n")])
+        if head.pop("r") != "segment":
+            raise RunLogDamagedError(url, _TORN)
+        if head.get("format", 0) > FORMAT:
+            newer = "was written by a newer version of qbo-attach; use that one"
+            raise RunLogDamagedError(url, newer)
+        header: SegmentHeader = _built(
+            SegmentHeader, {**head, "holder": _built(Holder, head["holder"])}
+        )
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise RunLogDamagedError(url, _TORN) from error
+    return header
+
+
+_REPEATED = ("qbo_entity_type", "outcome", "run_id", "store")
+"""Cells that many rows of a snapshot share."""
+
+
+def _record(line: dict[str, Any]) -> Record:
+    cls = _KINDS[line.pop("r")]
+    if cls is Intent:
+        line["files"] = tuple(_built(GroupFile, f) for f in line["files"])
+    elif cls is Done:
+        for name in _REPEATED:
+            line[name] = sys.intern(line[name])
+    elif cls is Recorded and line.get("file") is not None:
+        line["file"] = _built(GroupFile, line["file"])
+    record: Record = _built(cls, line)
+    return record
+
+
+def _built(cls: type[Any], values: dict[str, Any]) -> Any:  # noqa: ANN401 - the class given
+    known = _FIELDS[cls]
+    if len(values) > len(known):
+        values = {name: values[name] for name in known if name in values}
+    return cls(**values)
+
+
+_SEGMENT_NAME = re.compile(r"[0-9]{8}\.jsonl")
+
+
+def segment_name(seq: int) -> str:
+    """File name of segment number `seq` (from 1)."""
+    return f"{seq:08d}.jsonl"
+
+
+def segment_numbers(names: Sequence[str], url: str) -> list[int]:
+    """The numbers of the segments among a folder's file names, ascending, without a gap.
+
+    Raises:
+        RunLogDamagedError: a number is missing in between.
+    """
+    numbers = sorted(int(name[:8]) for name in names if _SEGMENT_NAME.fullmatch(name))
+    if numbers and numbers != list(range(1, numbers[-1] + 1)):
+        gap = next(i for i, n in enumerate(numbers, 1) if i != n)
+        raise RunLogDamagedError(f"{url}/{segment_name(gap)}", "is missing from the run log")
+    return numbers
