@@ -5,7 +5,7 @@ READY := $(VENV)/.ready
 export DO_NOT_TRACK = 1
 export PREFECT_SERVER_ANALYTICS_ENABLED = false
 
-.PHONY: demo ui test check format proofs clean
+.PHONY: demo ui test check format proofs bench bench-quick clean
 
 demo: $(READY)
 	$(BIN)/python -m flows.demo
@@ -14,7 +14,7 @@ ui: $(READY)
 	$(BIN)/python -m flows.demo ui
 
 test: $(READY)
-	$(BIN)/pytest -q -m "not proof and not sandbox"
+	$(BIN)/pytest -q -n 2 --dist loadgroup -m "not proof and not sandbox"
 
 check: $(READY)
 	$(BIN)/ruff format --check .
@@ -28,6 +28,12 @@ format: $(READY)
 
 proofs: $(READY)
 	$(BIN)/pytest -q -m proof --timeout 600
+
+bench: $(READY)
+	$(BIN)/python -m benchmarks $(BENCH)
+
+bench-quick: $(READY)
+	$(BIN)/python -m benchmarks --quick --out benchmarks/scratch/results-quick.md $(BENCH)
 
 clean:
 	rm -rf work build dist

@@ -19,6 +19,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from dotenv import dotenv_values
+
 from qbo_attach.core import tables
 from qbo_attach.core.tables import RunLogRow, VerificationRow
 from qbo_attach.sample import compare, make_sample, read_expected
@@ -43,21 +45,14 @@ def free_port() -> int:
 
 def environment(work: Path, port: int) -> dict[str, str]:
     """The environment of the Prefect processes: state in the work folder, nothing sent home."""
+    server = dotenv_values(Path(__file__).resolve().parent.parent / "deployments" / "server.env")
     return {
         **os.environ,
+        **{name: value or "" for name, value in server.items()},
         "PREFECT_HOME": str(work / "prefect"),
         "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
-        "PREFECT_SERVER_API_HOST": "127.0.0.1",
         "PREFECT_SERVER_API_PORT": str(port),
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
         "PREFECT_LOGGING_LEVEL": "WARNING",
-        "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "200",
-        "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_READ_BATCH_SIZE": "200",
-        "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
-        "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_BATCH_SIZE": "500",
-        "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_READ_BATCH_SIZE": "200",
-        "DO_NOT_TRACK": "1",
     }
 
 

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import sys
+from collections import deque
 from typing import Annotated, Any, cast
 
 from prefect import flow, get_run_logger, runtime
-from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.client.orchestration import get_client
 from prefect.client.schemas import State
+from prefect.futures import PrefectFuture
 from prefect.states import Cancelled, Completed, Failed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from pydantic import Field
 
+from flows.artifacts import harmless, person_count, show_needs_person, show_summary
+from flows.configuration import run_settings
+from flows.progress import shown_progress
 from flows.results import results_at
 from flows.tasks import (
     RUNS,
@@ -24,35 +29,33 @@ from flows.tasks import (
     verify_task,
 )
 from qbo_attach.core import tables
-from qbo_attach.core.errors import LeaseHeldError, NotStartedError, QboAttachError
-from qbo_attach.core.model import StageResult
+from qbo_attach.core.errors import (
+    LeaseHeldError,
+    NotStartedError,
+    QboAttachError,
+    StoppedError,
+)
+from qbo_attach.core.model import Artifact, StageResult
 from qbo_attach.core.reporting import exit_status
-from qbo_attach.core.tables import RunLogRow, VerificationRow
-from qbo_attach.settings import Settings, as_written, load_settings, require_absolute
-from qbo_attach.stages.inputs import log_store
+from qbo_attach.settings import Settings, as_written
 from qbo_attach.stages.upload import UploadRun
 from qbo_attach.stages.whole import BATCHES_AT_ONCE
-from qbo_attach.storage.artifacts import read_table
-
-_ROWS_SHOWN = 500
-
-_REMEDIES = {
-    "error": "look at `error` in qbo_attach_errors.csv; run again to try it once more",
-    "file_missing": "put the file back, or exclude it",
-    "source_changed": "look why it changed during the run; the next run lists it anew",
-    "changed": "the file or its entity is not what was sent; decide by hand",
-    "in_doubt": "run again: it is looked up at QuickBooks",
-    "not_sent": "run again to go on",
-}
-
 
 _RUNNER = cast("TaskRunner[Any]", ThreadPoolTaskRunner(max_workers=BATCHES_AT_ONCE))
+_GOES_ON = "Run it again to go on; nothing is sent twice."
+
+Url = Annotated[str, Field(max_length=2_000)]
+
+
+def run_name(company: str, realm_id: str, *, dry_run: bool) -> str:
+    """What a flow run is called: company, realm, mode."""
+    return f"{company or 'company'} ({realm_id or '?'}), {'dry run' if dry_run else 'upload'}"
 
 
 def _run_name() -> str:
-    parameters = runtime.flow_run.parameters
-    mode = "dry run" if parameters.get("dry_run") else "upload"
-    return f"realm {parameters.get('realm_id') or as_written('qbo_realm_id') or '?'}, {mode}"
+    given = runtime.flow_run.parameters
+    realm_id = given.get("realm_id") or as_written("qbo_realm_id")
+    return run_name(given.get("company", ""), realm_id, dry_run=given.get("dry_run", False))
 
 
 @flow(
@@ -62,148 +65,245 @@ def _run_name() -> str:
     persist_result=False,
     validate_parameters=True,
 )
-def migrate(
-    files_dir: Annotated[str, Field(description="Legacy tree: path or URL. Empty: FILES_DIR")] = "",
-    data_dir: Annotated[str, Field(description="Tables: path or URL. Empty: DATA_DIR")] = "",
-    log_dir: Annotated[str, Field(description="Logs: path or URL. Empty: LOG_DIR")] = "",
-    realm_id: Annotated[
-        str, Field(description="QBO company id. Empty: QBO_REALM_ID", pattern=r"^[0-9]*$")
-    ] = "",
-    dry_run: Annotated[bool, Field(description="Stop after the plan; send nothing")] = False,
-    refresh: Annotated[bool, Field(description="Run cached stages again")] = False,
-    allow_shrink: Annotated[
-        bool, Field(description="Accept an inventory less than half as large as the last")
-    ] = False,
+def migrate(  # noqa: PLR0913, PLR0917 - the form in the UI: flat
+    company: Annotated[str, Field(max_length=100)] = "",
+    realm_id: Annotated[str, Field(pattern=r"^[0-9]*$", max_length=30)] = "",
+    files_dir: Url = "",
+    data_dir: Url = "",
+    log_dir: Url = "",
+    mapping_source: Url = "",
+    mapping_overrides: Url = "",
+    dry_run: bool = False,
+    refresh: bool = False,
+    allow_shrink: bool = False,
+    accept_coverage: bool = False,
+    skip_refused: bool = False,
+    fail_if_person_needed: bool = False,
 ) -> State[Any]:
     """Move one company's attachments into QuickBooks Online, each exactly once.
 
-    The run log alone decides what is sent: run it again whenever it stopped.
+    The run log alone decides what is sent: run it again whenever it stopped. A parameter that is
+    left empty or off is taken from the worker's environment, a Secret block or the Variable
+    `qbo_attach`.
+
+    Args:
+        company: The company's name, for the run's name alone. Empty: as QuickBooks Online has it.
+        realm_id: The company's id in QuickBooks Online, digits. Empty: QBO_REALM_ID.
+        files_dir: The legacy tree (the Attach folder or its parent): absolute path, or a URL as
+            s3://bucket/folder. Empty: FILES_DIR.
+        data_dir: Where the inventory and the mapping are: absolute path or URL. Empty: DATA_DIR.
+        log_dir: Where logs and run log go, one place a company: absolute path or URL. Empty:
+            LOG_DIR.
+        mapping_source: URL of a mapping table, qbo or match. Empty: MAPPING_SOURCE, or without that
+            mapping_export.csv in data_dir as it is.
+        mapping_overrides: URL of a table of decisions, applied last. Empty: MAPPING_OVERRIDES.
+        dry_run: Stop after the plan. Nothing is sent.
+        refresh: Run the cached stages (mapping, verify) again.
+        allow_shrink: Accept a tree that has less than half as many files as the last time.
+        accept_coverage: Upload although fewer attachments have an entity than MIN_COVERAGE asks.
+        skip_refused: Leave alone what QuickBooks Online refused in an earlier run.
+        fail_if_person_needed: Let the run fail, not complete, when rows need a person.
     """
     given = {
         "files_dir": files_dir,
         "data_dir": data_dir,
         "log_dir": log_dir,
         "qbo_realm_id": realm_id,
+        "mapping_source": mapping_source,
+        "mapping_overrides": mapping_overrides,
         "allow_shrink": allow_shrink or None,
+        "accept_coverage": accept_coverage or None,
+        "skip_refused": skip_refused or None,
     }
     try:
-        if runtime.deployment.id:
-            _require_deployable(given)
-        settings = load_settings(given)
-        with results_at(f"{settings.log_dir}/prefect-results"):
-            return _stages(settings, dry_run=dry_run, refresh=refresh)
+        settings = run_settings(given, deployed=bool(runtime.deployment.id))
+        settings.realm_id  # noqa: B018 - refused here, before the first stage
+        with results_at(f"{settings.log_dir}/prefect-results", settings.storage_options):
+            planned = _prepare(settings, refresh=refresh)
+            if dry_run:
+                return _planned(settings, planned)
+            ended = _upload(settings, planned, company)
     except LeaseHeldError as error:
         return Cancelled(message=str(error))
     except NotStartedError as error:
         return Failed(message=f"Nothing was sent. {error}")
     except QboAttachError as error:
-        return Failed(message=str(error))
+        return Failed(message=_with_remedy(str(error)))
+    except Exception as error:  # noqa: BLE001 - the state has to say what to do next
+        get_run_logger().exception("A defect")
+        told = f"{type(error).__name__}: {error}"
+        return Failed(message=f"A defect of qbo-attach, please report the log: {told}. {_GOES_ON}")
+    if ended.name == "NeedsPerson" and fail_if_person_needed:
+        return Failed(name="NeedsPerson", message=ended.message)
+    return ended
 
 
-def _require_deployable(given: dict[str, Any]) -> None:
-    folders = {n: str(given[n] or as_written(n)) for n in ("files_dir", "data_dir", "log_dir")}
-    for name, url in folders.items():
-        if not url:
-            raise NotStartedError(
-                f"{name.upper()} is not set: give it as a parameter, or in the worker's environment"
-            )
-    require_absolute({name.upper(): url for name, url in folders.items()})
+class Planned:
+    """What the stages before the upload left behind."""
 
+    def __init__(self) -> None:
+        self.results: dict[str, StageResult] = {}
 
-def _stages(settings: Settings, *, dry_run: bool, refresh: bool) -> State[Any]:
-    logger = get_run_logger()
-    inventory = inventory_task(settings)
-    mapping = believed(mapping_task, settings, refresh=refresh)
-    verification = believed(verify_task, settings, inventory, mapping, refresh=refresh)
-    plan = plan_task(settings)
-    for name, result in (
-        ("inventory", inventory),
-        ("mapping", mapping),
-        ("verify", verification),
-        ("plan", plan),
-    ):
-        logger.info("%s: %s", name, _listed(result.counts))
+    def add(self, name: str, result: StageResult) -> StageResult:
+        """Keep a stage's result, and tell it in the log."""
+        logger = get_run_logger()
+        self.results[name] = result
+        logger.info("%s: %s", name, listed(result.counts))
         for note in result.notes:
             logger.info("%s: %s", name, note)
-    if dry_run:
-        _summary(settings, "Dry run: nothing was sent", verification.counts, plan.counts)
-        return Completed(name="DryRun", message=f"Plan: {_listed(plan.counts)}")
+        return result
+
+    @property
+    def statuses(self) -> dict[str, int]:
+        """Files of the tree by verification status."""
+        return self.results["verify"].counts
+
+    @property
+    def actions(self) -> dict[str, int]:
+        """Planned attachments by action."""
+        counts = self.results["plan"].counts
+        return {name: n for name, n in counts.items() if name != "bytes_to_send"}
+
+    @property
+    def notes(self) -> list[str]:
+        """The stages' notes, in order."""
+        return [note for result in self.results.values() for note in result.notes]
+
+    @property
+    def tables(self) -> list[Artifact]:
+        """The tables that the stages wrote."""
+        return [table for result in self.results.values() for table in result.artifacts]
+
+
+def _prepare(settings: Settings, *, refresh: bool) -> Planned:
+    planned = Planned()
+    inventory = planned.add("inventory", inventory_task(settings))
+    mapping = planned.add("mapping", believed(mapping_task, settings, refresh=refresh))
+    verified = believed(verify_task, settings, inventory, mapping, refresh=refresh)
+    planned.add("verify", verified)
+    planned.add("plan", plan_task(settings))
+    return planned
+
+
+def _planned(settings: Settings, planned: Planned) -> State[Any]:
+    """A dry run's end."""
+    show_summary(
+        settings,
+        "Dry run: nothing was sent",
+        notes=["This is what a run would do now.", *planned.notes],
+        statuses=planned.statuses,
+        outcomes=planned.actions,
+        logs=planned.tables,
+    )
+    return Completed(
+        name="DryRun",
+        message=f"Nothing was sent. Plan: {listed(planned.actions)}. Read {tables.PLAN} and the "
+        "summary, then run without dry_run.",
+    )
+
+
+def _upload(settings: Settings, planned: Planned, company: str) -> State[Any]:
     run = UploadRun(settings)
-    with run:
-        RUNS[run.run_id] = run
-        try:
-            upload_task.map(run.batches).result()
-        finally:
-            del RUNS[run.run_id]
-    return _ended(settings, run, verification, report_task(settings))
+    RUNS[run.run_id] = run
+    opened = False
+    try:
+        with shown_progress(run, settings), run:
+            opened = True
+            _call_it_by_name(company or run.company, settings)
+            _send(run)
+        report = report_task(settings)
+    except NotStartedError as error:
+        if not opened:
+            raise
+        # Not "nothing was sent": what was sent is in the run log, whatever becomes of the tables.
+        said = f"{run.result.stopped}; " if run.result.stopped else ""
+        raise StoppedError(f"{said}{error}") from error
+    finally:
+        del RUNS[run.run_id]
+    return _ended(settings, run, planned, report)
 
 
-def _ended(
-    settings: Settings, run: UploadRun, verification: StageResult, report: StageResult
-) -> State[Any]:
+def _call_it_by_name(company: str, settings: Settings) -> None:
+    if company and runtime.flow_run.id:
+        with harmless(), get_client(sync_client=True) as client:
+            name = run_name(company, settings.realm_id, dry_run=False)
+            client.update_flow_run(runtime.flow_run.id, name=name)
+
+
+def _send(run: UploadRun) -> None:
+    """A task a batch, a few ahead, until the run stops; a stopped run leaves no task behind.
+
+    What comes between (a person cancels: Prefect raises it here) stops the run; the tasks under way
+    are awaited, since they still use its session.
+    """
+    waiting: deque[PrefectFuture[Any]] = deque()
+    try:
+        for batch in run.batches:
+            waiting.append(upload_task.submit(batch))
+            if len(waiting) > BATCHES_AT_ONCE and not _is_through(waiting.popleft()):
+                break
+        while waiting:
+            _is_through(waiting.popleft())
+    except BaseException:
+        run.stop(StoppedError("stopped by a person; run again to go on"))
+        get_run_logger().warning("Stopping: requests in flight are let in. %s", _GOES_ON)
+        for task in waiting:
+            task.wait()
+        raise
+
+
+def _is_through(task: PrefectFuture[Any]) -> bool:
+    """Wait for a batch's task; False where the run stopped. Raises what a task did not expect."""
+    task.wait()
+    if task.state.is_failed() or task.state.is_crashed():
+        task.result()
+    return task.state.is_completed()
+
+
+def _ended(settings: Settings, run: UploadRun, planned: Planned, report: StageResult) -> State[Any]:
     """The state that tells the truth about a run that came to its end."""
     stopped = run.result.stopped
     counts = report.counts
-    status = exit_status(counts, verification.counts, stopped=bool(stopped))
+    status = exit_status(counts, planned.statuses, stopped=bool(stopped))
     requests = sum(run.result.requests_sent.values())
-    _summary(settings, f"Run {run.run_id}: {requests:,} requests", verification.counts, counts)
-    _person_table(settings)
-    said = f"{_listed(counts)}; {requests:,} requests"
+    show_summary(
+        settings,
+        run_name(run.company, settings.realm_id, dry_run=False),
+        notes=[
+            f"**Stopped**: {stopped}" if stopped else "The run came to its end.",
+            f"Run {run.run_id} in the run log; {requests:,} requests to QuickBooks Online.",
+            *planned.notes,
+            *run.result.notes,
+        ],
+        statuses=planned.statuses,
+        outcomes=counts,
+        logs=[*planned.tables, *report.artifacts],
+    )
+    with harmless():
+        show_needs_person(settings)
+    said = f"{listed(counts)}; {requests:,} requests"
     if status == 0:
-        return Completed(message=said)
+        return Completed(message=f"Every attachment is accounted for: {said}.")
     if status == 1:
+        people = person_count(planned.statuses, counts)
         return Completed(
             name="NeedsPerson",
-            message=f"{said}. Rows need a person: see mapping_verification_log.csv and "
-            "qbo_attach_errors.csv in LOG_DIR.",
+            message=f"{people:,} attachments need a person: see the artifact "
+            f"needs-person-{settings.realm_id}, {tables.VERIFICATION} and {tables.ERRORS} in "
+            f"LOG_DIR. The rest is done: {said}.",
         )
-    return Failed(message=f"{stopped or said}. Run again to go on; nothing is sent twice.")
+    return Failed(message=_with_remedy(f"{stopped or 'not all came through'} ({said})"))
 
 
-def _listed(counts: dict[str, int]) -> str:
+def _with_remedy(text: str) -> str:
+    """A sentence that ends with what to do next."""
+    text = text.rstrip(".")
+    return f"{text}." if "again" in text else f"{text}. {_GOES_ON}"
+
+
+def listed(counts: dict[str, int]) -> str:
+    """Counts as words: `success 93, error 1`."""
     return ", ".join(f"{name} {count:,}" for name, count in sorted(counts.items())) or "nothing"
-
-
-def _summary(
-    settings: Settings, title: str, statuses: dict[str, int], outcomes: dict[str, int]
-) -> None:
-    lines = [f"# {title}", "", f"Logs: `{settings.log_dir}`", ""]
-    for heading, counts in (("Verification", statuses), ("Outcome or plan", outcomes)):
-        shown = {name: n for name, n in counts.items() if name != "bytes_to_send"}
-        lines += [f"| {heading} | Attachments |", "| --- | ---: |"]
-        lines += [f"| {name} | {count:,} |" for name, count in sorted(shown.items())]
-        lines += [f"| **sum** | **{sum(shown.values()):,}** |", ""]
-    create_markdown_artifact("\n".join(lines), key="summary", description=title)
-
-
-def _person_table(settings: Settings) -> None:
-    """The first rows that need a person; all of them are in the tables of LOG_DIR."""
-    log = log_store(settings)
-    rows = [
-        {
-            "what": row.outcome,
-            "file": row.file_path,
-            "reason": row.error,
-            "remedy": _REMEDIES.get(row.outcome, ""),
-        }
-        for row in read_table(log, tables.ERRORS, RunLogRow)
-    ]
-    rows += [
-        {
-            "what": row.status,
-            "file": row.file_path,
-            "reason": row.reason,
-            "remedy": "mend the mapping or the tree, or decide in MAPPING_OVERRIDES",
-        }
-        for row in read_table(log, tables.VERIFICATION, VerificationRow)
-        if row.status not in ("ok", "excluded")
-    ]
-    if rows:
-        create_table_artifact(
-            rows[:_ROWS_SHOWN],
-            key="needs-person",
-            description=f"{len(rows):,} rows need a person; all are in {settings.log_dir}",
-        )
 
 
 def main() -> int:

@@ -13,7 +13,9 @@ from typing import Any
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas import State
 from prefect.context import TaskRunContext
+from prefect.states import Cancelled, Completed
 
 from qbo_attach.core import tables
 from qbo_attach.core.model import StageResult
@@ -30,21 +32,58 @@ from qbo_attach.storage.artifacts import existing, is_intact
 from qbo_attach.storage.files import Store
 from qbo_attach.storage.urls import split
 
-STAGE_VERSION = 1
-"""Raised when a cached stage would give another result for the same inputs."""
+STAGE_VERSIONS = {"mapping": 1, "verify": 1}
+"""A stage's is raised when it would give another result for the same inputs."""
 
-_NOT_INPUTS = frozenset(
+_OF_UPLOAD = frozenset(
     {
-        "qbo_access_token",
-        "qbo_client_id",
-        "qbo_client_secret",
-        "qbo_tokens",
-        "storage_options",
+        "accept_coverage",
         "batch_size",
         "drain_s",
+        "existing",
+        "files_per_request",
         "lease_s",
+        "qbo_access_token",
+        "qbo_base_url",
+        "qbo_client_id",
+        "qbo_client_secret",
+        "qbo_environment",
+        "qbo_marker",
+        "qbo_realm_id",
+        "qbo_requests_per_min",
+        "qbo_settle_s",
+        "qbo_tokens",
+        "skip_refused",
+        "storage_options",
+        "vanished",
     }
 )
+_OF_INVENTORY = frozenset({"allow_shrink", "files_dir"})
+NOT_INPUTS = {
+    "mapping": _OF_UPLOAD
+    | _OF_INVENTORY
+    | {
+        "exclude_clients",
+        "exclude_extensions",
+        "exclude_larger_than_bytes",
+        "exclude_names",
+        "exclude_smaller_than_bytes",
+        "file_types_table",
+        "include_entity_types",
+        "legacy_clients",
+        "legacy_id_prefix",
+        "legacy_layout",
+        "legacy_list_prefix",
+        "log_dir",
+        "mapping_overrides",
+        "min_coverage",
+    },
+    "verify": _OF_UPLOAD | _OF_INVENTORY | {"mapping_source"},
+}
+"""Settings that a cached stage does not depend on, or (its tables) by their digests alone. A new
+setting counts as an input until it stands here. Where QBO is asked, nothing is cached."""
+
+_TABLES = ("mapping_source", "mapping_overrides", "entity_types_table", "file_types_table")
 
 RUNS: dict[str, UploadRun] = {}
 """Open uploads of this process by run id: a task gets a batch, and finds its session here."""
@@ -61,21 +100,16 @@ def _digest_of(settings: Settings, url: str) -> str:
 
 def stage_key(stage: str, settings: Settings, *digests: str) -> str:
     """Names a cached stage's result: stage, version, inputs' digests, settings but for secrets."""
+    left_out = NOT_INPUTS[stage]
     inputs = {
-        "settings": settings.model_dump(mode="json", exclude=set(_NOT_INPUTS)),
+        "settings": settings.model_dump(mode="json", exclude=set(left_out)),
         "tables": [
-            _digest_of(settings, url)
-            for url in (
-                settings.mapping_source,
-                settings.mapping_overrides,
-                settings.entity_types_table,
-                settings.file_types_table,
-            )
+            _digest_of(settings, getattr(settings, n)) for n in _TABLES if n not in left_out
         ],
         "inputs": digests,
     }
     text = json.dumps(inputs, sort_keys=True)
-    return f"{stage}-v{STAGE_VERSION}-{hashlib.sha256(text.encode()).hexdigest()}"
+    return f"{stage}-v{STAGE_VERSIONS[stage]}-{hashlib.sha256(text.encode()).hexdigest()}"
 
 
 def _mapping_key(_context: TaskRunContext, parameters: dict[str, Any]) -> str | None:
@@ -125,9 +159,11 @@ def plan_task(settings: Settings) -> StageResult:
     cache_policy=NO_CACHE,
     persist_result=False,
 )
-def upload_task(batch: Batch) -> int:
+def upload_task(batch: Batch) -> State[None]:
     """Send one batch through this run's session."""
-    return RUNS[batch.run_id].send(batch)
+    if RUNS[batch.run_id].send(batch):
+        return Completed(message=f"{batch.rows:,} attachments are through")
+    return Cancelled(message="The run stopped before this batch was through; run again to go on")
 
 
 @task(name="report", task_run_name="report", cache_policy=NO_CACHE, persist_result=False)
@@ -145,7 +181,8 @@ def believed(task_of_stage: Any, *inputs: Any, refresh: bool) -> StageResult:  #
     chosen = task_of_stage.with_options(refresh_cache=True) if refresh else task_of_stage
     state = chosen(*inputs, return_state=True)
     result: StageResult = state.result()
-    if state.name == "Cached" and not all(is_intact(a) for a in result.artifacts):
+    options = inputs[0].storage_options
+    if state.name == "Cached" and not all(is_intact(a, options) for a in result.artifacts):
         again: StageResult = task_of_stage.with_options(refresh_cache=True)(*inputs)
         return again
     return result

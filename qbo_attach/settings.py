@@ -15,6 +15,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from qbo_attach.core.errors import SettingError
+from qbo_attach.core.masking import masked_options, masked_url
 from qbo_attach.storage.files import absolute_url, is_absolute
 
 PRODUCTION_URL = "https://quickbooks.api.intuit.com"
@@ -100,6 +101,9 @@ class Settings(BaseSettings):
     mapping_overrides: str = Field("", description="URL of a table of decisions, applied last")
     entity_types_table: str = Field("", description="URL of an edited copy of our table of types")
     file_types_table: str = Field("", description="URL of an edited copy of Intuit's file types")
+    verify_against_qbo: bool = Field(
+        default=False, description="ask QBO whether it has the entities that the mapping names"
+    )
     min_coverage: float = Field(0.90, ge=0, le=1, description="upload starts at this share or more")
     accept_coverage: bool = Field(default=False, description="upload below MIN_COVERAGE")
 
@@ -108,6 +112,9 @@ class Settings(BaseSettings):
     )
     qbo_base_url: str = Field("", description="another address; http only to this machine")
     qbo_realm_id: str = Field("", pattern=r"^[0-9]*$", description="the company's id, digits")
+    expect_company_name: str = Field(
+        "", description="the company's name in QBO: nothing is sent to one of another name"
+    )
     qbo_access_token: SecretStr = Field(
         SecretStr(""), description="an access token, valid for an hour"
     )
@@ -303,9 +310,16 @@ def provenance(
         else:
             source = "default"
         value = getattr(settings, name)
-        shown = ",".join(value) if isinstance(value, tuple) else str(value)
+        shown = _shown(value)
         rows.append((name.upper(), shown if not _is_secret(info) or not shown else "***", source))
     return rows
+
+
+def _shown(value: object) -> str:
+    """A setting's value without what a URL or an option of a store may hide."""
+    if isinstance(value, dict):
+        return masked_options(value)
+    return masked_url(",".join(value) if isinstance(value, tuple) else str(value))
 
 
 def load_dotenv_names(env_file: str) -> list[str]:

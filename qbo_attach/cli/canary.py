@@ -60,6 +60,8 @@ def canary(
         first = run_canary(settings, count, stop_on_signals, watch.upload, watch.ask)
     if first is None:
         print("Nothing is to be sent: no canary was needed.", file=sys.stderr)
+        if json:
+            print(json_text.dumps({"canary": None, "run": None}))
         return 0
     if not json:
         _show(first)

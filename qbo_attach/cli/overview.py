@@ -1,4 +1,4 @@
-"""Commands that look and change nothing: `status`."""
+"""Commands around a run that send nothing: `status`, `doctor`, `leftovers`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,16 @@ import json as json_text
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from qbo_attach.cli.terminal import Json, app, plain, settings_given
+from qbo_attach.cli.terminal import (
+    Flag,
+    Json,
+    app,
+    one_line,
+    print_files,
+    print_stage,
+    settings_given,
+    tell,
+)
 
 if TYPE_CHECKING:
     from qbo_attach.core.standing import Standing
@@ -34,8 +43,58 @@ def status(*, json: Json = False) -> int:
         print(json_text.dumps(found.as_json()))
     else:
         for name, said in _lines(found):
-            print(f"{name:<14}{plain(said)}")
+            print(f"{name:<14}{one_line(said)}")
     return 0
+
+
+@app.command
+def doctor(*, json: Json = False) -> int:
+    """Look at everything that a run needs, and say what is ready and what is not.
+
+    Settings, folders, run log, mapping coverage; QBO's connection, clock, company, closing date and
+    entities. Nothing is sent. Exit status: 0 ready, 2 something is not.
+
+    Args:
+        json: one JSON object on stdout, and no lines.
+    """
+    from qbo_attach.stages.doctor import NOT_READY, run_doctor
+
+    checks = []
+    for check in run_doctor(settings_given()):
+        checks.append(check)
+        if not json:
+            word = check.state.replace("_", " ")
+            print(f"{word:<10}{check.name:<14}{one_line(check.said)}", flush=True)
+    ready = all(check.state != NOT_READY for check in checks)
+    if json:
+        print(json_text.dumps({"ready": ready, "checks": [each.as_json() for each in checks]}))
+    else:
+        print("Ready for a run." if ready else "Not ready: mend what is not, then ask again.")
+    return 0 if ready else 2
+
+
+@app.command
+def leftovers(*, to: str, index_only: Flag = False, json: Json = False) -> int:
+    """Copy every file that is not in QBO to a folder, by reason, with an index.
+
+    Writes there leftovers.csv, and exceptions.xlsx for the people who must decide, which
+    MAPPING_OVERRIDES takes back. Run verify and plan first. Exit status: 0 all are copied, 1 some
+    could not be.
+
+    Args:
+        to: the folder, a path or an fsspec URL, not within FILES_DIR.
+        index_only: copy nothing; write the index and the workbook alone.
+        json: one JSON object on stdout.
+    """
+    from qbo_attach.stages.leftovers import NOT_COPIED, run_leftovers
+
+    result = run_leftovers(settings_given(), to, copying=not index_only)
+    tell("leftovers", result)
+    if json:
+        print_stage(result, "leftovers")
+    else:
+        print_files(result)
+    return 1 if result.counts.get(NOT_COPIED) else 0
 
 
 def _lines(found: Standing) -> Iterator[tuple[str, str]]:
@@ -52,7 +111,8 @@ def _lines(found: Standing) -> Iterator[tuple[str, str]]:
         age = duration(found.last_segment_age_s or 0.0)
         yield "Last written", f"{age} ago, segment {found.segments:,} ({found.last_segment_at})"
         counts = ", ".join(f"{name} {n:,}" for name, n in found.counts.items())
-        yield "Outcomes", f"{counts or 'none yet'} (of {found.planned:,} planned)"
+        planned = "" if found.undoes else f" (of {found.planned:,} planned)"
+        yield "Outcomes", f"{counts or 'none yet'}{planned}"
         yield "In doubt", f"{found.in_doubt:,}{_on_their_way(found)}"
         yield "In QBO", f"{found.in_qbo:,} by all runs"
     if found.ended_at:

@@ -119,7 +119,7 @@ def upload(*, json: Json = False, accept_coverage: Flag = False, progress: How =
 
 @app.command
 def report(*, json: Json = False) -> int:
-    """Derive qbo_attach_runlog.csv, qbo_attach_errors.csv and qbo_attach_dups.csv."""
+    """Derive the tables of the run log, and report.html and report.md, from all that is there."""
     from qbo_attach.stages.report import run_report
 
     return run_stage(run_report, "report", as_json=json)

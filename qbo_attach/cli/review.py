@@ -7,7 +7,15 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from qbo_attach.cli.terminal import Flag, Json, app, plain, settings_given, stop_on_signals
+from qbo_attach.cli.terminal import (
+    Flag,
+    Json,
+    app,
+    one_line,
+    plain,
+    settings_given,
+    stop_on_signals,
+)
 
 if TYPE_CHECKING:
     from qbo_attach.core.chain import Done
@@ -104,14 +112,9 @@ def _line_teller(*, verbose: bool) -> Callable[[ReconciliationRow], None]:
         entity = f"{row.found_entity_type}:{row.found_entity_id}".strip(":") or "nothing"
         what = row.file_path or f"{entity}/{row.found_file_name} ({row.found_attachable_id})"
         why = f": {row.reason}" if row.reason else ""
-        print(f"{mark} {_one_line(what)}\t{row.state}{_one_line(why)}")
+        print(f"{mark} {one_line(what)}\t{row.state}{one_line(why)}")
 
     return tell_row
-
-
-def _one_line(text: str) -> str:
-    """Text that cannot pass for a line of ours, whatever a file is called."""
-    return plain(text).replace("\n", "\\n")
 
 
 def _as_json(found: Reconciled) -> dict[str, object]:
@@ -187,7 +190,7 @@ def undo(
 def _tell_deletion(done: Done, what: str, reason: str) -> None:
     why = f": {reason}" if reason else ""
     entity = f"{done.qbo_entity_type}:{done.qbo_entity_id}"
-    print(f"{what}\t{_one_line(done.path)}\t{entity} ({done.attachable_id}){_one_line(why)}")
+    print(f"{what}\t{one_line(done.path)}\t{entity} ({done.attachable_id}){one_line(why)}")
 
 
 def _sum_up(counts: dict[str, int]) -> None:

@@ -23,7 +23,10 @@ app = App(
     suppress_keyboard_interrupt=False,  # main tells it, with an exit status of our own
     help=(
         "Moves the file attachments of a QuickBooks Desktop company into QuickBooks Online, each "
-        "exactly once. Settings come from the environment and .env: see `qbo-attach config`."
+        "exactly once. Settings come from the environment and .env: see `qbo-attach config`.\n\n"
+        "Exit status: 0 nothing left to do; 1 finished, rows need a person; 2 not started: "
+        "settings, input or words of the command; 3 stopped or unfinished: run again to go on. "
+        "With `--debug`, anywhere, an error also shows where it happened."
     ),
 )
 
@@ -64,7 +67,7 @@ def tell(name: str, result: StageResult) -> None:
     counts = ", ".join(f"{key} {count:,}" for key, count in sorted(result.counts.items()))
     print(f"{name}: {counts or 'nothing'}", file=sys.stderr)
     for note in result.notes:
-        print(f"  {plain(note)}", file=sys.stderr)
+        print(f"  {one_line(note)}", file=sys.stderr)
 
 
 def can_ask() -> bool:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from qbo_attach.cli.terminal import ask, can_ask, plain, stderr_is_terminal, tell
+from qbo_attach.cli.terminal import ask, can_ask, one_line, stderr_is_terminal, tell
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -119,9 +119,9 @@ class Watch:
             )
             return
         for note in summary.notes:
-            print(f"  {plain(note)}", file=sys.stderr)
+            print(f"  {one_line(note)}", file=sys.stderr)
         if summary.stopped:
-            print(f"qbo-attach: {plain(summary.stopped)}", file=sys.stderr)
+            print(f"qbo-attach: {one_line(summary.stopped)}", file=sys.stderr)
 
     @property
     def ask(self) -> Callable[[str], bool] | None:
@@ -134,7 +134,7 @@ class Watch:
         try:
             return ask(question)
         finally:
-            if self._live is not None:
+            if self._live is not None and not self._ended.is_set():
                 self._live.start()
 
     # -- in the thread --------------------------------------------------------------------------
@@ -157,7 +157,7 @@ class Watch:
             if self._how == "json":
                 self._line("company", company=self._company)
             else:
-                print(f"company: {plain(self._company)}", file=sys.stderr, flush=True)
+                _print(f"company: {one_line(self._company)}")
         try:
             seen = self._run.progress()
         except RuntimeError:  # not open yet, or at its end
@@ -174,7 +174,7 @@ class Watch:
             files_per_min=files,
             limit_per_min=self._limit,
             wait_s=seen.wait_s,
-            wait_reason=plain(seen.wait_reason) if seen.wait_s else "",
+            wait_reason=one_line(seen.wait_reason) if seen.wait_s else "",
             left_s=time_left(seen.expected - seen.ended, files, seen.wait_s),
         )
 
@@ -184,11 +184,11 @@ class Watch:
             self._line("progress", stage=self._stage, **(view.as_json() if view else {}))
         else:
             what = ", ".join(view.parts()) if view else f"at work for {self._lasted()}"
-            print(f"{self._stage}: {what}", file=sys.stderr, flush=True)
+            _print(f"{self._stage}: {what}")
 
     def _line(self, event: str, **facts: object) -> None:
         at = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        print(json.dumps({"event": event, "at": at, **facts}), file=sys.stderr, flush=True)
+        _print(json.dumps({"event": event, "at": at, **facts}))
 
     def _lasted(self) -> str:
         from qbo_attach.core.watching import duration
@@ -218,6 +218,18 @@ def _live(drawn: Callable[[], RenderableType]) -> Live:
     from rich.console import Console
     from rich.live import Live
 
+    class Steady(Console):
+        """Never hides the cursor: a process that is killed could not show it again."""
+
+        def show_cursor(self, show: bool = True) -> bool:  # noqa: ARG002 - Console's signature
+            return False
+
     # What is printed meanwhile comes above; nothing is left of it at the end.
-    console = Console(stderr=True, highlight=False, markup=False)
+    console = Steady(stderr=True, highlight=False, markup=False)
     return Live(get_renderable=drawn, console=console, transient=True, refresh_per_second=4)
+
+
+def _print(line: str) -> None:
+    """A line in one piece, whatever another thread prints."""
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()

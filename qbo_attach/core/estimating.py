@@ -11,11 +11,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import NamedTuple
 
 from qbo_attach.core.chain import Intent, Record, Recorded, RunStarted, entity_refs
 from qbo_attach.core.model import DONE_OUTCOMES, Action, Status
 from qbo_attach.core.planned import group_file
-from qbo_attach.core.tables import EstimateRow, PlanRow, VerificationRow
+from qbo_attach.core.tables import PlanRow, VerificationRow
 from qbo_attach.core.uploading import GroupBytes, Queue
 from qbo_attach.core.watching import duration
 
@@ -44,7 +45,25 @@ _REASON_OF = {
     Action.EXISTING.value: "QBO has it already",
 }
 
+ESTIMATE = "upload_estimate.csv"
+
 Key = tuple[str, str, str]
+
+
+class EstimateRow(NamedTuple):
+    """upload_estimate.csv: what the next upload would do, counted in several ways.
+
+    `by` is `total`, `entity_type`, `client` or `reason`: `what` is then an action of the plan, or
+    the verification status of what is not planned; `number` attachments of `size_bytes` in all. Or
+    `by` is `requests` (`value` is their kind) or `duration` (`value` is its bound): `what` is the
+    unit of `number`.
+    """
+
+    by: str
+    value: str
+    what: str
+    number: str
+    size_bytes: str = ""
 
 
 @dataclass(slots=True)
@@ -106,7 +125,8 @@ class Tally:
         self.counts: Counter[Key] = Counter()
         self.sizes: Counter[Key] = Counter()
         self.upload_requests = 0
-        self.entities: dict[str, set[str]] = {}
+        self.entities: dict[str, set[int]] = {}
+        """By type the hashes of the ids that something is sent to: a million stay small."""
         self._most = files_per_request or AUTO_GROUP
         self._most_bytes = GroupBytes().most
         self._queue = Queue()
@@ -119,7 +139,7 @@ class Tally:
         self._add(row.qbo_entity_type, row.client, reason, row.action, row.size_bytes)
         if row.action == Action.SEND:
             for ref in entity_refs(row.qbo_entity_type, row.qbo_entity_id):
-                self.entities.setdefault(ref.type, set()).add(ref.id)
+                self.entities.setdefault(ref.type, set()).add(hash(ref.id))
             self._queue.add([group_file(row)])
             if len(self._queue) >= _PACKED_AT:
                 self._pack(_PACKED_AT // 2)

@@ -10,16 +10,15 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable, Sequence
 
-from qbo_attach.core.leftovers import Undecided
+from qbo_attach.core.leftovers import LeftoverRow, Undecided
 from qbo_attach.core.overrides import DECISIONS_SHEET
-from qbo_attach.core.tables import LeftoverRow
 
 NAME = "exceptions.xlsx"
 DECISION_COLUMNS = (
     *("legacy_id", "legacy_entity_type", "entity_refs", "by_whom", "reason"),
     *("status", "client", "files", "example"),
 )
-MOST_FILES = 200_000
+MOST_FILES = 50_000
 """So many leftovers stand in the sheet; leftovers.csv has all."""
 
 _MOST_CHARACTERS = 32_000

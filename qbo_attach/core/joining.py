@@ -5,7 +5,8 @@ The folder decides, not the file; so each decision is made once for all files of
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from qbo_attach.core.entity_types import CLASS_WORD, EntityTypes, LegacyType, type_key
@@ -40,7 +41,7 @@ class Decision(NamedTuple):
     match_rule: str = ""
 
 
-_make_decision = Decision._make
+_make_decision: Callable[[tuple[str, ...]], Decision] = partial(tuple.__new__, Decision)
 
 
 class IncludedTypes:
@@ -101,6 +102,9 @@ class Joiner:
         self.scores = {c: RuleScores(c, id_rules.prefix(c)) for c in (TXN, LIST)}
         by_mapping_alone = not overrides and not included.keys
         self._plain = {c: by_mapping_alone and s.is_two_rules for c, s in self.scores.items()}
+        # To ask for each folder whether the mapping has its id with the prefix, too, would cost as
+        # much as to ask for the id.
+        self._both = {c: mapping.with_and_without(s.prefix) for c, s in self.scores.items()}
         # Neighbours share their type: remember the last one.
         self._type_name = ""
         self._folder: LegacyType | None = None
@@ -123,12 +127,15 @@ class Joiner:
         scores = self.scores[folder.entity_class]
         norm = drop_prefix(kept, scores.prefix)
         dropped = kept != norm
-        if self._plain[folder.entity_class] and not (dropped and mapping.knows(kept)):
+        if self._plain[folder.entity_class] and not (
+            dropped and norm in self._both[folder.entity_class]
+        ):
             # The short way for nearly all folders.
             only = mapping.only(norm, folder)
             if only is not None:
                 scores.count_met(raw_legacy_id, dropped=dropped)
-                return _make_decision((norm, _OK, "", *only))
+                ref_type, qbo_id, match_rule = only
+                return _make_decision((norm, _OK, "", ref_type, qbo_id, match_rule))
         rows = mapping.matching(norm, folder)
         rows_if_kept = mapping.matching(kept, folder) if dropped else []
         scores.count(raw_legacy_id, kept, lambda i: bool(mapping.matching(i, folder)))

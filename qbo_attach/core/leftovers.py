@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from qbo_attach.core.errors import NotStartedError
 from qbo_attach.core.exclusions import JUNK
 from qbo_attach.core.history import History
 from qbo_attach.core.model import Action, Outcome, Status
 from qbo_attach.core.remedies import meaning
-from qbo_attach.core.tables import LeftoverRow, PlanRow, VerificationRow
+from qbo_attach.core.tables import PlanRow, VerificationRow
+
+LEFTOVERS = "leftovers.csv"
 
 _IN_QBO = frozenset({Action.SKIP.value, Action.EXISTING.value})
 _AS_OUTCOMES = {
@@ -32,6 +35,28 @@ DECIDABLE = frozenset(
     }
 )
 """What a row of MAPPING_OVERRIDES can settle."""
+
+
+class LeftoverRow(NamedTuple):
+    """leftovers.csv: one row a file that is not in QBO.
+
+    `reason` is a verification status or an outcome, `detail` its words. `copied_to` is where its
+    copy lies below the folder; empty where there is none, and then `problem` says why.
+    """
+
+    reason: str
+    detail: str
+    file_path: str
+    client: str = ""
+    legacy_entity_type: str = ""
+    raw_legacy_id: str = ""
+    qbo_entity_type: str = ""
+    qbo_entity_id: str = ""
+    size_bytes: str = ""
+    modified_at: str = ""
+    copied_to: str = ""
+    problem: str = ""
+    remedy: str = ""
 
 
 def find_leftovers(

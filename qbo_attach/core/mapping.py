@@ -129,7 +129,7 @@ class MappingIndex:
         self._types = types
         self._kinds: list[Mapped] = []
         self._packed: dict[str, str] = {}
-        self._ref_types: dict[tuple[str, str], str] = {}
+        self._joined: dict[tuple[str, str], tuple[str, str]] = {}
         marks: dict[tuple[str, str, str], str] = {}
         packed = self._packed
         for _, legacy_id, legacy_type, qbo_type, qbo_id, rule in checked_mapping(rows, url):
@@ -171,18 +171,21 @@ class MappingIndex:
         if packed is None or _BETWEEN in packed:
             return None
         mark = packed[0]
-        ref_type = self._ref_types.get((folder.name, mark))
-        if ref_type is None:
+        joined = self._joined.get((folder.name, mark))
+        if joined is None:
             kind = self._kinds[ord(mark) - _FIRST_MARK]
-            ref_type = kind.ref_type if _joins(kind, folder) else ""
-            self._ref_types[folder.name, mark] = ref_type
-        if not ref_type:
-            return None
-        return ref_type, packed[1:], self._kinds[ord(mark) - _FIRST_MARK].match_rule
+            joined = (kind.ref_type if _joins(kind, folder) else "", kind.match_rule)
+            self._joined[folder.name, mark] = joined
+        ref_type, match_rule = joined
+        return (ref_type, packed[1:], match_rule) if ref_type else None
 
-    def knows(self, legacy_id: str) -> bool:
-        """Whether the mapping has this id, of whatever type."""
-        return legacy_id in self._packed
+    def with_and_without(self, prefix: str) -> frozenset[str]:
+        """The ids that the mapping has, of whatever type, both bare and with a prefix before."""
+        if not prefix:
+            return frozenset()
+        length, packed = len(prefix), self._packed
+        heads = (legacy_id for legacy_id in packed if legacy_id.startswith(prefix))
+        return frozenset(bare for legacy_id in heads if (bare := legacy_id[length:]) in packed)
 
     def matching(self, legacy_id: str, folder: LegacyType) -> list[Mapped]:
         """The rows of an id that a folder of this type joins.

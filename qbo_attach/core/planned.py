@@ -6,7 +6,7 @@ since.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from qbo_attach.core.chain import Facts, GroupFile, Recorded, entity_refs
 from qbo_attach.core.history import History
@@ -26,6 +26,25 @@ OUTCOME_OF: dict[str, Outcome] = {
     Action.SEND: Outcome.NOT_SENT,
 }
 """The outcome of a planned row that the run did nothing with (or had not yet reached)."""
+
+
+def outcome_so_far(row: PlanRow, ended: Mapping[int, str], history: History) -> str:
+    """The outcome of a planned attachment as a run stands.
+
+    `ended` has the outcomes of the run, by the hash of the path.
+    """
+    outcome = ended.get(hash(row.file_path))
+    if outcome is not None:
+        return outcome
+    if row.file_path in history.doubt_of_path:
+        return Outcome.IN_DOUBT.value
+    planned = OUTCOME_OF[row.action]
+    if planned is Outcome.NOT_SENT and row.idempotency_key:
+        done = history.rows.at_key(row.idempotency_key)
+        if done is not None and done.path == row.file_path:
+            # Another run did it after this plan was made.
+            return Outcome.SKIPPED_ALREADY_UPLOADED.value
+    return planned.value
 
 
 def group_file(row: PlanRow) -> GroupFile:
@@ -54,16 +73,20 @@ KNOWN_ACTIONS = frozenset({Action.FILE_MISSING, Action.SOURCE_CHANGED, Action.EX
 """What became of these is known when the run starts, and the run log learns it."""
 
 
-def taken_attachables(rows: Iterable[PlanRow], history: History) -> set[str]:
-    """Ids among what the plan found in QBO that the run log has as done by now."""
+def taken_attachables(rows: Iterable[PlanRow], history: History) -> dict[str, str]:
+    """Ids among what the plan found in QBO that the run log has as done by now, with digests."""
     found = {row.qbo_attachable_id for row in rows if row.action == Action.EXISTING}
     if not found:
-        return found
-    return {done.attachable_id for done in history.rows.rows()} & found
+        return {}
+    return {
+        done.attachable_id: done.sha256
+        for done in history.rows.rows()
+        if done.attachable_id in found and done.sha256
+    }
 
 
 def known_outcomes(
-    row: PlanRow, history: History, at: str, taken: Collection[str]
+    row: PlanRow, history: History, at: str, taken: Mapping[str, str]
 ) -> Iterator[Recorded]:
     """The outcome of a planned attachment that needs no request; nothing for any other.
 
@@ -78,7 +101,7 @@ def known_outcomes(
         path in history.done
         or path in history.doubt_of_path
         or history.holds(row.idempotency_key)
-        or row.qbo_attachable_id in taken
+        or taken.get(row.qbo_attachable_id, row.sha256) != row.sha256
         or _may_be_in_doubt(row, history)
     ):
         return

@@ -10,7 +10,6 @@ _RUN_AGAIN = "run again"
 REMEDIES: dict[str, str] = {
     Status.MISSING_MAPPING.value: "add the id to the mapping or to MAPPING_OVERRIDES",
     Status.ENTITY_MISSING.value: "correct the mapping, or decide in MAPPING_OVERRIDES",
-    Status.ENTITY_MISSING.value: "correct the mapping: QBO has no such entity",
     Status.AMBIGUOUS_MAPPING.value: _DECIDE,
     Status.AMBIGUOUS_IDENTIFIER.value: _DECIDE,
     Status.DUPLICATE_MAPPING.value: _DECIDE,

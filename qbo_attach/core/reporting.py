@@ -14,7 +14,7 @@ from qbo_attach.core.model import (
     Outcome,
     Status,
 )
-from qbo_attach.core.planned import OUTCOME_OF
+from qbo_attach.core.planned import outcome_so_far
 from qbo_attach.core.tables import PlanRow, RunLogRow
 
 ERROR_OUTCOMES = NEEDS_PERSON_OUTCOMES | RUN_AGAIN_OUTCOMES
@@ -86,14 +86,9 @@ class Telling:
                 yield told.outcome, told
 
     def _planned(self, row: PlanRow, run: RunStarted) -> RunLogRow:
-        outcome = OUTCOME_OF[row.action]
+        outcome = outcome_so_far(row, {}, self.history)
         request_id = self.history.doubt_of_path.get(row.file_path, "")
-        if request_id:
-            outcome = Outcome.IN_DOUBT
         done = self.history.done_by_key.get(row.idempotency_key) if row.idempotency_key else None
-        if outcome is Outcome.NOT_SENT and done is not None and done.path == row.file_path:
-            # Another run did it after this plan was made.
-            outcome = Outcome.SKIPPED_ALREADY_UPLOADED
         return RunLogRow(
             run.at,
             row.legacy_txnid_norm,
@@ -106,7 +101,7 @@ class Telling:
             "",
             row.reason,
             "",
-            outcome.value,
+            outcome,
             row.client,
             row.size_bytes,
             row.modified_at,

@@ -6,14 +6,18 @@ of each table are those that users of the earlier public pipeline know; ours fol
 
 from __future__ import annotations
 
-import codecs
 import csv
 import io
 from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
+from functools import partial
+from itertools import chain, islice
+from operator import itemgetter
 from typing import NamedTuple, TypeVar, cast
 
 from qbo_attach.core.errors import TableError
+from qbo_attach.core.table_text import Lines, not_text, unreadable
+from qbo_attach.core.table_text import open_text as open_text  # noqa: PLC0414 - for readers of tables
+from qbo_attach.core.table_text import records as records  # noqa: PLC0414
 
 
 class InventoryRow(NamedTuple):
@@ -133,44 +137,6 @@ class RunLogRow(NamedTuple):
     match_rule: str = ""
 
 
-class LeftoverRow(NamedTuple):
-    """leftovers.csv: one row a file that is not in QBO.
-
-    `reason` is a verification status or an outcome, `detail` its words. `copied_to` is where its
-    copy lies below the folder; empty where there is none, and then `problem` says why.
-    """
-
-    reason: str
-    detail: str
-    file_path: str
-    client: str = ""
-    legacy_entity_type: str = ""
-    raw_legacy_id: str = ""
-    qbo_entity_type: str = ""
-    qbo_entity_id: str = ""
-    size_bytes: str = ""
-    modified_at: str = ""
-    copied_to: str = ""
-    problem: str = ""
-    remedy: str = ""
-
-
-class EstimateRow(NamedTuple):
-    """upload_estimate.csv: what the next upload would do, counted in several ways.
-
-    `by` is `total`, `entity_type`, `client` or `reason`: `what` is then an action of the plan, or
-    the verification status of what is not planned; `number` attachments of `size_bytes` in all. Or
-    `by` is `requests` (`value` is their kind) or `duration` (`value` is its bound): `what` is the
-    unit of `number`.
-    """
-
-    by: str
-    value: str
-    what: str
-    number: str
-    size_bytes: str = ""
-
-
 class ReconciliationRow(NamedTuple):
     """reconciliation.csv: one row an attachment, then one an attachable that is none of them.
 
@@ -209,8 +175,6 @@ RUNLOG = "qbo_attach_runlog.csv"
 ERRORS = "qbo_attach_errors.csv"
 DUPS = "qbo_attach_dups.csv"
 RECONCILIATION = "reconciliation.csv"
-ESTIMATE = "upload_estimate.csv"
-LEFTOVERS = "leftovers.csv"
 
 COLUMNS: dict[str, tuple[str, ...]] = {
     INVENTORY: InventoryRow._fields,
@@ -222,8 +186,6 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     ERRORS: RunLogRow._fields,
     DUPS: RunLogRow._fields,
     RECONCILIATION: ReconciliationRow._fields,
-    ESTIMATE: EstimateRow._fields,
-    LEFTOVERS: LeftoverRow._fields,
 }
 
 Row = TypeVar("Row", bound=tuple[str, ...])
@@ -232,11 +194,14 @@ Row = TypeVar("Row", bound=tuple[str, ...])
 _GUARDED = frozenset("=+-@'\t\r\n")
 """A cell that begins so would be run by a spreadsheet (or hide from it); it gets a leading `'`."""
 
-_CHUNK_ROWS = 2_000
+_CHUNK_ROWS = 250
+"""Few: see storage/table_writer."""
+_first_of = itemgetter(slice(1))
+"""The first character of a cell; "" of an empty one."""
 
 
 def encode_table(columns: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[bytes]:
-    """Write a table as UTF-8 CSV, in pieces of some thousand rows, the header first.
+    """Write a table as UTF-8 CSV, in pieces of some hundred rows, the header first.
 
     Line ends are LF. Cells are guarded against spreadsheets. Bytes of a file name that are not
     UTF-8 appear as an escape, so that the table itself always is UTF-8.
@@ -250,12 +215,11 @@ def encode_table(columns: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> I
 def encode_rows(rows: Iterable[tuple[str, ...]]) -> bytes:
     """Rows as they stand in the table, without a header."""
     buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    for row in rows:
-        if _GUARDED.isdisjoint([cell[:1] for cell in row]):
-            writer.writerow(row)
-        else:
-            writer.writerow([f"'{c}" if c[:1] in _GUARDED else c for c in row])
+    rows = list(rows)
+    # All at once without a loop of ours: nearly no piece of a table has a cell to guard.
+    if not _GUARDED.isdisjoint(map(_first_of, chain.from_iterable(rows))):
+        rows = [tuple(f"'{c}" if c[:1] in _GUARDED else c for c in row) for row in rows]
+    csv.writer(buffer, lineterminator="\n").writerows(rows)
     return buffer.getvalue().encode("utf-8", "backslashreplace")
 
 
@@ -274,93 +238,38 @@ def decode_table(row_type: type[Row], stream: io.BufferedIOBase, url: str) -> It
     width = len(header)
     picks, defaults = _columns(row_type, header, url)
     straight = picks == list(range(width))
-    make = cast("Callable[[list[str]], Row]", row_type._make)  # type: ignore[attr-defined]
-    for line, cells in records(text, delimiter, url):
-        if len(cells) != width:
-            if not any(cell.strip() for cell in cells):
-                continue
-            raise TableError(
-                url, f"has {len(cells)} cells where the header has {width} columns", row=line
-            )
-        row = cells if straight else _picked(cells + defaults, picks)
-        if "'" in [cell[:1] for cell in row]:
-            row = [cell[1:] if cell[:1] == "'" else cell for cell in row]
-        yield make(row)
+    make = cast("Callable[[list[str]], Row]", partial(tuple.__new__, row_type))
+    lines = Lines(text, delimiter)
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    line = 2
+    try:
+        for cells in reader:
+            if len(cells) == width:
+                row = cells if straight else _picked(cells + defaults, picks)
+                yield make(_unguarded(row) if lines.may_be_guarded else row)
+            elif any(cell.strip() for cell in cells):
+                problem = f"has {len(cells)} cells where the header has {width} columns"
+                raise TableError(url, problem, row=line)
+            line = 2 + reader.line_num
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise unreadable(error, url, line) from error
 
 
 def _picked(cells: list[str], picks: list[int]) -> list[str]:
     return [cells[i] for i in picks]
 
 
-def open_text(stream: io.BufferedIOBase, url: str) -> io.TextIOWrapper:
-    """Text of a CSV or JSON file by its byte order mark; UTF-8 where it has none.
-
-    Raises:
-        TableError: the file is empty.
-    """
-    head = stream.read(4)
-    if not head:
-        raise TableError(url, "the file is empty; it needs at least a header row")
-    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        encoding = "utf-16"
-    elif head[1:2] == b"\0":
-        encoding = "utf-16-le"
-    elif head[:1] == b"\0":
-        encoding = "utf-16-be"
-    else:
-        encoding = "utf-8-sig"
-    return io.TextIOWrapper(
-        io.BufferedReader(_Rejoined(head, stream), 1 << 16), encoding=encoding, newline=""
-    )
-
-
-class _Rejoined(io.RawIOBase):
-    """A stream whose first bytes were read already, with them put back."""
-
-    def __init__(self, head: bytes, rest: io.BufferedIOBase) -> None:
-        super().__init__()
-        self._head = head
-        self._rest = rest
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # typeshed: Buffer
-        piece = self._head[: len(buffer)] or self._rest.read(len(buffer))
-        self._head = self._head[len(buffer) :]
-        buffer[: len(piece)] = piece
-        return len(piece)
-
-
-def records(
-    text: Iterable[str], delimiter: str, url: str, *, first_line: int = 2
-) -> Iterator[tuple[int, list[str]]]:
-    """CSV records with the 1-based line each begins on.
-
-    Raises:
-        TableError: quotes that do not match, or bytes that are not text.
-    """
-    reader = csv.reader(text, delimiter=delimiter, strict=True)
-    line = first_line
-    try:
-        for cells in reader:
-            yield line, cells
-            line = first_line + reader.line_num
-    except csv.Error as error:
-        raise TableError(url, f"is not readable as CSV ({error})", row=line) from error
-    except UnicodeDecodeError as error:
-        raise TableError(url, _not_text(error), row=line) from error
-
-
-def _not_text(error: UnicodeDecodeError) -> str:
-    return f"is not {error.encoding} text ({error.reason}); save the table as UTF-8"
+def _unguarded(row: list[str]) -> list[str]:
+    if "'" in [cell[:1] for cell in row]:
+        return [cell[1:] if cell[:1] == "'" else cell for cell in row]
+    return row
 
 
 def _header(text: io.TextIOWrapper, url: str) -> tuple[list[str], str]:
     try:
         line = text.readline()
     except UnicodeDecodeError as error:
-        raise TableError(url, _not_text(error), row=1) from error
+        raise TableError(url, not_text(error), row=1) from error
     delimiter = ";" if line.count(";") > line.count(",") else ","
     for _, cells in records([line], delimiter, url, first_line=1):
         return [cell.lstrip("\ufeff") for cell in cells], delimiter

@@ -25,7 +25,8 @@ with its entity, since no better mapping would mend it; so the gate counts only 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from typing import NamedTuple
 
 from qbo_attach.core.clients import ClientRules
@@ -83,8 +84,13 @@ class Verifier:
     def __init__(self, rules: Rules, joiner: Joiner) -> None:
         self._rules = rules
         self._joiner = joiner
-        self._extensions = frozenset(rules.file_types.by_extension)
-        self._clients: set[str] = set()
+        self._endings = frozenset(
+            ending
+            for extension in rules.file_types.by_extension
+            for ending in (f".{extension}", f".{extension.upper()}")
+        )
+        """Of nearly all names, from the last dot on: those that surely are of a type QBO takes."""
+        self._rule_of_client: dict[str, str] = {}
         self.rows_read = 0
         self.counts: dict[str, int] = {status.value: 0 for status in Status}
 
@@ -100,7 +106,9 @@ class Verifier:
         """
         last_path = last_type = last_id = last_client = None
         decision, read, counts = _UNDECIDED, 0, self.counts
-        is_plain, make_row = self._is_plain, VerificationRow._make
+        endings, passes = self._endings, self._rules.exclusions.surely_passes
+        make_row: Callable[[tuple[str, ...]], VerificationRow]
+        make_row = partial(tuple.__new__, VerificationRow)
         for row in inventory:
             _, legacy_type, raw_id, name, path, client, size, modified_at, etag, problem = row
             read += 1
@@ -111,8 +119,18 @@ class Verifier:
                 last_id, last_type, last_client = raw_id, legacy_type, client
                 decision = self._decide(client, legacy_type, raw_id)
             norm, status, reason, qbo_type, qbo_id, match_rule = decision
+            # The short way for nearly all files, against which surely nothing speaks: `_refusal`
+            # would say so too, at several times the cost.
             if status != _EXCLUDED and (
-                problem or status == _UNRECOGNIZED or not is_plain(name, size)
+                problem
+                or status == _UNRECOGNIZED
+                or name[name.rfind(".") :] not in endings
+                or not passes(name)
+                or not name.isprintable()
+                or len(name) > MAX_NAME_CHARACTERS
+                or len(size) > _PLAIN_SIZE_DIGITS
+                or not size.isdigit()
+                or size[0] == "0"
             ):
                 refusal = self._refusal(name, _size_bytes(size, url), problem, status)
                 if refusal is not None:
@@ -127,26 +145,10 @@ class Verifier:
             )  # fmt: skip
         self.rows_read = read
 
-    def _is_plain(self, name: str, size: str) -> bool:
-        """The short way for nearly all files: surely nothing speaks against this one.
-
-        `_refusal` would say so too, at several times the cost.
-        """
-        dot = name.rfind(".")
-        return (
-            dot >= 0
-            and name[dot + 1 :].lower() in self._extensions
-            and self._rules.exclusions.surely_passes(name)
-            and name.isprintable()
-            and len(name) <= MAX_NAME_CHARACTERS
-            and len(size) <= _PLAIN_SIZE_DIGITS
-            and size.isdigit()
-            and size[0] != "0"
-        )
-
     def _decide(self, client: str, legacy_type: str, raw_id: str) -> Decision:
-        self._clients.add(client)
-        rule = self._rules.clients.excluded_by(client)
+        rule = self._rule_of_client.get(client)
+        if rule is None:
+            rule = self._rule_of_client[client] = self._rules.clients.excluded_by(client)
         if rule:
             return Decision(self._joiner.norm(legacy_type, raw_id), _EXCLUDED, rule)
         decision = self._joiner.decide(legacy_type, raw_id)
@@ -203,7 +205,7 @@ class Verifier:
         Raises:
             SettingError: another prefix rule fits better, or several clients without leave.
         """
-        notes = self._rules.clients.check(self._clients)
+        notes = self._rules.clients.check(self._rule_of_client)
         for scores in self._joiner.scores.values():
             if scores.ids:
                 scores.check()

@@ -41,7 +41,8 @@ def _run(query: q.Query, realm: str, base_url: str, state: State) -> JSON:
     if name == "QbdtEntityIdMapping" and state.behaviour.qbdt != "absent":
         return _run_mapping(query, state)
     if name in ("CompanyInfo", "Preferences"):
-        entity = company_info(realm) if name == "CompanyInfo" else preferences()
+        closing = state.behaviour.book_close_date
+        entity = company_info(realm) if name == "CompanyInfo" else preferences(closing)
         return q.answer(query, q.select(query, [entity], _PLAIN), lambda one: one, name)
     if name in QUERYABLE:
         rows = q.select(query, _entity_rows(query, state), _PLAIN)
@@ -185,9 +186,11 @@ def company_info(realm: str) -> JSON:
     }
 
 
-def preferences() -> JSON:
+def preferences(book_close_date: str = "") -> JSON:
     """A company's preferences, those that matter to documents."""
+    closing = {"BookCloseDate": book_close_date} if book_close_date else {}
     return {
+        "AccountingInfoPrefs": {"CustomerTerminology": "Customers", **closing},
         "OtherPrefs": {"NameValue": [{"Name": "SalesFormsPrefs.DefaultItem", "Value": "1"}]},
         "CurrencyPrefs": {"MultiCurrencyEnabled": False, "HomeCurrency": {"value": "USD"}},
         "domain": "QBO",

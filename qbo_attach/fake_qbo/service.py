@@ -232,7 +232,7 @@ def _read_company(call: Call, state: State) -> Reply:
 
 
 def _read_preferences(_call: Call, state: State) -> Reply:
-    return _answer({"Preferences": preferences()}, state)
+    return _answer({"Preferences": preferences(state.behaviour.book_close_date)}, state)
 
 
 def _read_entity(call: Call, state: State) -> Reply:

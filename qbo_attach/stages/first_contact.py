@@ -64,7 +64,7 @@ def check_expected(settings: Settings, name: str) -> None:
         SettingError: it is not; names both.
     """
     expected = settings.expect_company_name
-    if expected and expected != name:
+    if expected and expected.strip() != name.strip():
         raise SettingError(
             "EXPECT_COMPANY_NAME",
             expected,

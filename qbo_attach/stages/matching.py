@@ -11,17 +11,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
 
-from qbo_attach.core.desktop_columns import Columns, built_in_columns, read_columns
-from qbo_attach.core.desktop_export import DesktopExport, types_of
 from qbo_attach.core.entity_types import EntityTypes
 from qbo_attach.core.errors import SettingError, StorageError, TableError
 from qbo_attach.core.identifiers import canonical_legacy_id
 from qbo_attach.core.mapping import normalise_mapping
 from qbo_attach.core.mapping_formats import read_mapping
-from qbo_attach.core.match_types import MatchTypes, built_in_match_types, read_match_types
-from qbo_attach.core.matching import KNOWN, WHY, Matching, check_tiers, match
-from qbo_attach.core.matching_checks import Known, Options
-from qbo_attach.core.matching_tables import (
+from qbo_attach.core.matching.checks import Known, Options
+from qbo_attach.core.matching.desktop_columns import Columns, built_in_columns, read_columns
+from qbo_attach.core.matching.desktop_export import DesktopExport, types_of
+from qbo_attach.core.matching.pairing import KNOWN, WHY, Matching, check_tiers, match
+from qbo_attach.core.matching.tables import (
     CANDIDATES,
     CHECKS,
     SAMPLE,
@@ -34,6 +33,7 @@ from qbo_attach.core.matching_tables import (
     mapping_rows,
     sample_rows,
 )
+from qbo_attach.core.matching.types import MatchTypes, built_in_match_types, read_match_types
 from qbo_attach.core.model import Artifact, StageResult
 from qbo_attach.core.tables import INVENTORY, MAPPING, InventoryRow, MappingRow
 from qbo_attach.settings import KNOWN_WORDS, PRODUCTION_URL, Settings

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 
 from qbo_attach.core import tables
 from qbo_attach.core.errors import NotStartedError
+from qbo_attach.core.estimating import Estimate
 from qbo_attach.core.history import History
 from qbo_attach.core.model import StageResult
 from qbo_attach.core.planning import Planner, Survey
 from qbo_attach.core.tables import PlanRow, VerificationRow
 from qbo_attach.settings import Settings
 from qbo_attach.stages.connection import check_log_dir
+from qbo_attach.stages.estimate import new_tally, write_estimate
 from qbo_attach.stages.existing import (
     Checked,
     Verified,
@@ -27,7 +30,20 @@ from qbo_attach.storage.files import Store
 from qbo_attach.storage.runlog import read_chain
 
 
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A plan, and what carrying it out would take."""
+
+    result: StageResult
+    estimate: Estimate
+
+
 def run_plan(settings: Settings, missing: Collection[str] | None = None) -> StageResult:
+    """Plan, and estimate what it takes; see plan_upload."""
+    return plan_upload(settings, missing).result
+
+
+def plan_upload(settings: Settings, missing: Collection[str] | None = None) -> Planned:
     """Decide for each `ok` attachment what the next upload would do with it.
 
     Reads the verification log and the run log; of the files only those whose digest decides.
@@ -39,7 +55,7 @@ def run_plan(settings: Settings, missing: Collection[str] | None = None) -> Stag
             VANISHED says.
 
     Returns:
-        The plan as artifact; counts by action, and `bytes_to_send`.
+        The plan and the estimate as artifacts; counts by action, and `bytes_to_send`.
 
     Raises:
         NotStartedError: no verification log; or QBO cannot be read, or has lost so much of what
@@ -64,9 +80,17 @@ def run_plan(settings: Settings, missing: Collection[str] | None = None) -> Stag
     planner = checked.planner
     counts: Counter[str] = Counter(bytes_to_send=0)
 
+    tally = new_tally(settings)
+
+    def tallied() -> Iterator[VerificationRow]:
+        for row in verified():
+            tally.left(row)
+            yield row
+
     def counted() -> Iterator[PlanRow]:
-        for row in planner.decide(verified(), survey, digests):
+        for row in planner.decide(tallied(), survey, digests):
             counts[row.action] += 1
+            tally.planned(row)
             if row.action == "send":
                 counts["bytes_to_send"] += int(row.size_bytes)
             yield row
@@ -79,8 +103,9 @@ def run_plan(settings: Settings, missing: Collection[str] | None = None) -> Stag
         )
     if checked.asked_at:
         note_check(log, artifact.sha256, checked.asked_at)
-    notes = (*checked.notes, *_cut_off(planner.history))
-    return StageResult((artifact,), dict(counts), notes)
+    table, estimate = write_estimate(settings, tally, planner.history)
+    notes = (*checked.notes, *_cut_off(planner.history), *estimate.sentences())
+    return Planned(StageResult((artifact, table), dict(counts), notes), estimate)
 
 
 def _cut_off(history: History) -> Iterator[str]:

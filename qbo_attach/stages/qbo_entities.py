@@ -18,11 +18,11 @@ from qbo_attach.core.entity_types import EntityTypes
 from qbo_attach.core.errors import NotStartedError
 from qbo_attach.core.mapping import normalise_mapping
 from qbo_attach.core.mapping_formats import mapping_rows
-from qbo_attach.core.match_types import LIST_TYPES
-from qbo_attach.core.matching_groups import QboRow
-from qbo_attach.core.matching_tables import ENTITIES, ENTITIES_FACTS, KNOWN_MAPPING
+from qbo_attach.core.matching.groups import QboRow
+from qbo_attach.core.matching.qbo_entities import entity_row
+from qbo_attach.core.matching.tables import ENTITIES, ENTITIES_FACTS, KNOWN_MAPPING
+from qbo_attach.core.matching.types import LIST_TYPES
 from qbo_attach.core.model import Artifact
-from qbo_attach.core.qbo_entities import entity_row
 from qbo_attach.core.tables import COLUMNS, MAPPING, MappingRow
 from qbo_attach.qbo import qbdt
 from qbo_attach.qbo.client import QboClient

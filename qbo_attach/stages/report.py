@@ -1,14 +1,17 @@
-"""The report stage: the run log as CSV tables, derived anew from the chain each time."""
+"""The report stage: the run log as CSV tables and a page, derived anew from the chain each time."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from datetime import datetime, timezone
+from itertools import tee
 
 from qbo_attach.core import tables
 from qbo_attach.core.chain import RunStarted
 from qbo_attach.core.errors import RunLogDamagedError
 from qbo_attach.core.model import Artifact, StageResult
+from qbo_attach.core.report_facts import Facts
 from qbo_attach.core.reporting import (
     DUP_OUTCOMES,
     ERROR_OUTCOMES,
@@ -19,6 +22,9 @@ from qbo_attach.core.tables import PlanRow, RunLogRow
 from qbo_attach.settings import Settings
 from qbo_attach.stages.batches import plan_copy
 from qbo_attach.stages.inputs import log_store
+from qbo_attach.stages.report_context import page_context
+from qbo_attach.stages.report_page import write_page
+from qbo_attach.stages.report_tables import read_beside
 from qbo_attach.storage.artifacts import is_intact, read_table
 from qbo_attach.storage.done_file import DoneFile
 from qbo_attach.storage.runlog import read_segments
@@ -29,7 +35,8 @@ def run_report(settings: Settings) -> StageResult:
     """Write qbo_attach_runlog.csv, and of the latest run qbo_attach_errors.csv and _dups.csv.
 
     The run log table has the outcomes of all runs in chain order, then the latest run's planned
-    attachments that it did not send.
+    attachments that it did not send. What report.html and report.md say is gathered in the same
+    pass, and completed by the verification log and reconciliation.csv where they are there.
 
     Returns:
         Counts: outcomes of the latest run, one a planned attachment.
@@ -37,9 +44,11 @@ def run_report(settings: Settings) -> StageResult:
     Raises:
         RunLogDamagedError: the chain is not whole, or the run's plan is not what the run wrote.
         NotStartedError: the sums do not hold.
+        TableError: the verification log or reconciliation.csv is broken.
     """
     log = log_store(settings)
     told = Telling(DoneFile())
+    facts = Facts()
     counts: Counter[str] = Counter()
     with (
         open_table(log, tables.RUNLOG, RunLogRow._fields) as whole,
@@ -50,13 +59,16 @@ def run_report(settings: Settings) -> StageResult:
         def sort(row: RunLogRow) -> None:
             if row.outcome in ERROR_OUTCOMES:
                 errors.add(row)
+                facts.left_open(row)
             elif row.outcome in DUP_OUTCOMES:
                 dups.add(row)
 
-        for row in _tell_chain(settings, told, whole):
+        for row in _tell_chain(settings, told, whole, facts):
             sort(row)
-        for outcome, planned in told.latest_outcomes(_latest_plan(settings, told)):
+        plan, same_plan = tee(_latest_plan(settings, told))
+        for of, (outcome, planned) in zip(plan, told.latest_outcomes(same_plan), strict=True):
             counts[outcome] += 1
+            facts.planned(of, outcome)
             if planned is not None:
                 whole.add(planned)
                 sort(planned)
@@ -67,22 +79,36 @@ def run_report(settings: Settings) -> StageResult:
         errors.artifact(log, tables.ERRORS),
         dups.artifact(log, tables.DUPS),
     )
-    return StageResult(artifacts, dict(counts))
+    beside = read_beside(settings, facts, artifacts)
+    made_at = datetime.now(timezone.utc)
+    context = page_context(settings, facts, beside, told.history.rows, made_at)
+    return StageResult((*artifacts, *write_page(log, context)), dict(counts))
 
 
-def _tell_chain(settings: Settings, told: Telling, whole: TableWriter) -> list[RunLogRow]:
-    """Write all outcomes of the chain; returns the latest run's errors and duplicates."""
+def _tell_chain(
+    settings: Settings, told: Telling, whole: TableWriter, facts: Facts
+) -> list[RunLogRow]:
+    """Write all outcomes of the chain; returns the latest run's errors and duplicates.
+
+    Those of an undo after it come behind them.
+    """
     latest: list[RunLogRow] = []
+    of_undo: list[RunLogRow] = []
     for header, records in read_segments(log_store(settings), settings.realm_id):
         if header.is_snapshot:
             continue
-        if any(isinstance(record, RunStarted) for record in records):
-            latest.clear()
+        facts.records(records)
+        for record in records:
+            if isinstance(record, RunStarted):
+                of_undo.clear()
+                if not record.undoes:
+                    latest.clear()
         for row in told.rows(records):
             whole.add(row)
+            facts.told(row)
             if row.outcome in ERROR_OUTCOMES or row.outcome in DUP_OUTCOMES:
-                latest.append(row)
-    return latest
+                (of_undo if told.in_undo else latest).append(row)
+    return latest + of_undo
 
 
 def _latest_plan(settings: Settings, told: Telling) -> Iterator[PlanRow]:

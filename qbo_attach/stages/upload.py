@@ -23,13 +23,13 @@ from qbo_attach.core import tables
 from qbo_attach.core.chain import Record, RunStarted
 from qbo_attach.core.errors import NotStartedError, QboAttachError, StoppedError, StorageError
 from qbo_attach.core.history import History
-from qbo_attach.core.model import Action, Artifact, Outcome, Status
+from qbo_attach.core.model import Action, Artifact, Status
 from qbo_attach.core.planned import (
     KNOWN_ACTIONS,
-    OUTCOME_OF,
     group_file,
     known_outcomes,
     new_facts,
+    outcome_so_far,
     taken_attachables,
 )
 from qbo_attach.core.tables import PlanRow, VerificationRow
@@ -66,6 +66,7 @@ _ROWS_A_SEGMENT = 5_000
 """Planned rows whose outcomes go into one segment, where they need no request."""
 
 T = TypeVar("T")
+_Opened = tuple[RunLog, Artifact, list[Record], QboClient, Pacer]
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,9 +172,9 @@ class UploadRun:
         try:
             opened = self._call(self._open(ok)).result()
             # Here, not in the session's thread: whoever is asked can end it with Ctrl-C.
-            if self.company:
+            if self.batches or self._doubts:
                 self.notes += approve_company(self.settings, self._log, self.company, self._ask)
-            self._call(self._start(*opened)).result()
+            self._call(self._start(opened)).result()
         except BaseException:
             self._end_thread()
             raise
@@ -243,7 +244,7 @@ class UploadRun:
 
     # -- in the session's thread --------------------------------------------------------------
 
-    async def _open(self, ok: int) -> tuple[RunLog, Artifact, list[Record], Pacer]:
+    async def _open(self, ok: int) -> _Opened:
         """All that is read before something is written or sent."""
         settings = self.settings
         clock = SystemClock()
@@ -272,14 +273,11 @@ class UploadRun:
                 await self._look_again(client, runlog.history, plan)
             except QboError as error:
                 raise NotStartedError(f"nothing was sent: {error}") from error
-        return runlog, plan, records, pacer
+        return runlog, plan, records, client, pacer
 
-    async def _start(
-        self, runlog: RunLog, plan: Artifact, records: list[Record], pacer: Pacer
-    ) -> None:
-        settings, clock, client = self.settings, SystemClock(), self._client
-        if client is None:
-            raise RuntimeError("not opened")
+    async def _start(self, opened: _Opened) -> None:
+        runlog, plan, records, client, pacer = opened
+        settings, clock = self.settings, SystemClock()
         per_request = settings.files_per_request
         self._session = UploadSession(
             clock=clock,
@@ -387,15 +385,5 @@ class UploadRun:
         session = self._opened
         counts: Counter[str] = Counter()
         for row in read_table(self._log, self._plan_name, PlanRow):
-            counts[outcome_now(row, session)] += 1
+            counts[outcome_so_far(row, session.ended, session.log.history)] += 1
         return dict(counts)
-
-
-def outcome_now(row: PlanRow, session: UploadSession) -> str:
-    """The outcome of a planned attachment as the session stands."""
-    ended = session.ended.get(hash(row.file_path))
-    if ended is not None:
-        return ended
-    if row.file_path in session.log.history.doubt_of_path:
-        return Outcome.IN_DOUBT.value
-    return OUTCOME_OF[row.action].value

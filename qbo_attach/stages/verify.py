@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from qbo_attach.core.entity_check import EntityCheck
 from qbo_attach.core.entity_types import EntityTypes
 from qbo_attach.core.exclusions import Exclusions
 from qbo_attach.core.joining import IncludedTypes, Joiner
@@ -17,9 +20,11 @@ from qbo_attach.core.tables import (
     SKIPS,
     VERIFICATION,
     InventoryRow,
+    VerificationRow,
 )
 from qbo_attach.core.verification import Rules, Verifier, coverage, skip_row
 from qbo_attach.settings import Settings
+from qbo_attach.stages.entity_check import check_entities
 from qbo_attach.stages.inputs import (
     client_rules,
     data_store,
@@ -42,24 +47,32 @@ def run_verify(settings: Settings) -> StageResult:
 
     Returns:
         Counts: by verification status, those that occur. Notes: the coverage, the scores of the
-        prefix rules, overrides that met nothing.
+        prefix rules, overrides that met nothing; with VERIFY_AGAINST_QBO what QBO lacks.
 
     Raises:
         StorageError: inventory or mapping is not there.
         TableError: one of the tables is broken; names row and column.
         SettingError: another prefix rule fits better, or clients or types that are not known.
-        NotStartedError: the sums do not hold.
+        NotStartedError: the sums do not hold, or QBO cannot be asked.
     """
     types = load_entity_types(settings)
     overrides = load_overrides(settings, types)
-    verifier = Verifier(_rules(settings, types), _joiner(settings, types, overrides))
+    rules, joiner = verifying_rules(settings, types), make_joiner(settings, types, overrides)
     data, log = data_store(settings), log_store(settings)
-    inventory = read_table(data, INVENTORY, InventoryRow)
+
+    def verified(verifier: Verifier) -> Iterator[VerificationRow]:
+        inventory = read_table(data, INVENTORY, InventoryRow)
+        return verifier.rows(inventory, data.child_url(INVENTORY))
+
+    check = EntityCheck()
+    if settings.verify_against_qbo:
+        check = check_entities(settings, types, verified(Verifier(rules, joiner)))
+    verifier = Verifier(rules, joiner)
     with (
         open_table(log, SKIPS, COLUMNS[SKIPS]) as skips,
         open_table(log, VERIFICATION, COLUMNS[VERIFICATION]) as written,
     ):
-        for row in verifier.rows(inventory, data.child_url(INVENTORY)):
+        for row in check.rows(verified(verifier), verifier.counts):
             written.add(row)
             if row.status == _EXCLUDED:
                 skips.add(skip_row(row))
@@ -69,10 +82,12 @@ def run_verify(settings: Settings) -> StageResult:
     counts = {status: count for status, count in verifier.counts.items() if count}
     share = f"Coverage {coverage(counts):.2%}; MIN_COVERAGE is {settings.min_coverage:.2%}."
     artifacts = (written.artifact(log, VERIFICATION), skips.artifact(log, SKIPS))
-    return StageResult(artifacts, counts, (share, *notes, *_about(overrides)))
+    about = (*check.notes, *_about(overrides))
+    return StageResult(artifacts, counts, (share, *notes, *about))
 
 
-def _rules(settings: Settings, types: EntityTypes) -> Rules:
+def verifying_rules(settings: Settings, types: EntityTypes) -> Rules:
+    """What the settings say of layout, clients, exclusions and file types."""
     return Rules(
         Layout.parse(settings.legacy_layout, types).template,
         client_rules(settings),
@@ -86,7 +101,13 @@ def _rules(settings: Settings, types: EntityTypes) -> Rules:
     )
 
 
-def _joiner(settings: Settings, types: EntityTypes, overrides: Overrides) -> Joiner:
+def make_joiner(settings: Settings, types: EntityTypes, overrides: Overrides) -> Joiner:
+    """What joins a folder's id with the mapping of DATA_DIR.
+
+    Raises:
+        StorageError: there is no mapping.
+        TableError: it is broken; names row and column.
+    """
     included = IncludedTypes(settings.include_entity_types, types)
     url = data_store(settings).child_url(MAPPING)
     with open_input(settings, url, "run mapping first") as stream:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from qbo_attach.core import tables
 from qbo_attach.core.errors import StoppedError, StorageError
@@ -85,6 +85,8 @@ def run_all(
     settings: Settings,
     told: Callable[[str, StageResult], None],
     stoppable: Callable[[Callable[[Exception], None]], None],
+    watched: Callable[[UploadRun], None] = lambda _: None,
+    ask: Callable[[str], bool] | None = None,
 ) -> RunSummary:
     """Inventory, mapping, verify, plan, upload, report.
 
@@ -92,9 +94,25 @@ def run_all(
         settings: all of them.
         told: called with each stage's name and result as it ends.
         stoppable: called with what stops the upload, before it starts.
+        watched: called with the upload, before it starts: its progress can be asked.
+        ask: shows a person a question, True for a yes; None: nobody is there to ask.
 
     Raises:
         QboAttachError: what kept the run from starting or ended it.
+    """
+    files = prepare(settings, told)
+    upload = UploadRun(settings, ask=ask)
+    stoppable(upload.stop)
+    watched(upload)
+    summary = upload_and_report(settings, upload)
+    return replace(summary, files={**files, **summary.files})
+
+
+def prepare(settings: Settings, told: Callable[[str, StageResult], None]) -> dict[str, str]:
+    """All stages before the upload, in order; returns the URLs of their tables, by name.
+
+    Raises:
+        QboAttachError: what kept one of them from its end.
     """
     files: dict[str, str] = {}
     stages: tuple[tuple[str, Callable[[Settings], StageResult]], ...] = (
@@ -107,16 +125,4 @@ def run_all(
         result = stage(settings)
         files.update((artifact.name, artifact.url) for artifact in result.artifacts)
         told(name, result)
-    upload = UploadRun(settings)
-    stoppable(upload.stop)
-    summary = upload_and_report(settings, upload)
-    return RunSummary(
-        summary.run_id,
-        summary.outcomes,
-        summary.statuses,
-        summary.requests_sent,
-        {**files, **summary.files},
-        summary.notes,
-        summary.stopped,
-        summary.exit_status,
-    )
+    return files

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from qbo_attach.cli.estimates import estimate_lines
 from qbo_attach.core.chain import GroupFile, Intent, Recorded, RunStarted
 from qbo_attach.core.estimating import Measured, Tally, estimate
 from qbo_attach.core.tables import PlanRow, VerificationRow
@@ -147,3 +148,9 @@ def test_nothing_to_send_takes_nothing() -> None:
     found = estimated(tally_of(plan_row(1, action="skip")))
     assert (found.seconds, found.bound, found.bound_known) == (0.0, "nothing", True)
     assert found.sentences() == ("Nothing is to be sent.",)
+
+
+def test_a_hostile_client_cannot_write_lines_or_steer_the_terminal() -> None:
+    lines = list(estimate_lines(estimated(tally_of(plan_row(1, client="x\n  send 9\x1b[2J")))))
+    assert "  x\\n  send 9\\x1b[2J: send 1" in lines
+    assert not any("\n" in line or "\x1b" in line for line in lines)

@@ -198,10 +198,10 @@ def test_an_existing_one_is_an_outcome_once_and_then_done() -> None:
     row = verified("x/a.pdf")
     plan = plan_with([row], [attachable(5, "a.pdf")])["x/a.pdf"]
     history = History().fold([STARTED])
-    (record,) = known_outcomes(plan, history, NOW, ())
+    (record,) = known_outcomes(plan, history, NOW, {})
     assert (record.outcome, record.attachable_id) == ("already_in_qbo", "5")
     history.apply(record)
-    assert list(known_outcomes(plan, history, NOW, ())) == []
+    assert list(known_outcomes(plan, history, NOW, {})) == []
     again = plan_with([row], [attachable(5, "a.pdf")], None, history)["x/a.pdf"]
     assert again.action == "skip"
 
@@ -212,19 +212,21 @@ def test_what_a_run_has_taken_since_the_plan_is_not_another_attachments() -> Non
     both = verified("y/a.pdf", entity="1;2", types="Bill;Bill")
     history = History().fold([STARTED, done(both, B, "5")])
     taken = taken_attachables([plan], history)
-    assert taken == {"5"}
+    assert taken == {"5": B}
     assert list(known_outcomes(plan, history, NOW, taken)) == []
+    same = plan._replace(sha256=B)
+    assert [record.attachable_id for record in known_outcomes(same, history, NOW, taken)] == ["5"]
     file = done(both, B, "").file
     assert file is not None
     doubtful = History().fold([STARTED, Intent("r1", "b1", 1, NOW, NOW, "none", (file,))])
-    assert list(known_outcomes(plan, doubtful, NOW, ())) == []
+    assert list(known_outcomes(plan, doubtful, NOW, {})) == []
 
 
 def test_an_existing_one_in_a_copied_tree_is_read_once_and_skipped() -> None:
     row = verified("x/a.pdf")
     history = History().fold([STARTED])
     history.fold(
-        known_outcomes(plan_with([row], [attachable(5, "a.pdf")])["x/a.pdf"], history, NOW, ())
+        known_outcomes(plan_with([row], [attachable(5, "a.pdf")])["x/a.pdf"], history, NOW, {})
     )
     copied = row._replace(modified_at="2026-02-05T08:00:00.5Z")
     plan = plan_with([copied], [], {"x/a.pdf": A}, history)["x/a.pdf"]
@@ -335,7 +337,7 @@ def test_with_a_lost_log_each_content_is_at_qbo_once_under_its_name(
             history.apply(
                 Recorded(NOW, "success", file.key, file.path, attachable_id=f"n{number}", file=file)
             )
-        for record in known_outcomes(row, history, NOW, ()):
+        for record in known_outcomes(row, history, NOW, {}):
             history.apply(replace(record, sha256=contents[row.file_path]))
     again = plan_with(rows, [], contents, history)
     assert {row.action for row in again.values()} <= {"skip", "duplicate_content"}

@@ -15,9 +15,9 @@ from qbo_attach.core.entity_types import built_in_entity_types
 from qbo_attach.core.errors import NotStartedError, TableError
 from qbo_attach.core.exceptions_book import exceptions_book
 from qbo_attach.core.history import History
-from qbo_attach.core.leftovers import Undecideds, find_leftovers
+from qbo_attach.core.leftovers import LeftoverRow, Undecideds, find_leftovers
 from qbo_attach.core.overrides import Overrides, read_overrides
-from qbo_attach.core.tables import LeftoverRow, PlanRow, VerificationRow
+from qbo_attach.core.tables import PlanRow, VerificationRow
 
 TYPES = built_in_entity_types()
 

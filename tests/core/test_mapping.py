@@ -246,7 +246,7 @@ def test_the_short_way_agrees_with_the_long_one() -> None:
     assert found.only("A", folder("List")) is None
     assert found.only("A", folder("List")) is None
     assert [found.only(i, folder("Txn")) for i in "BCD"] == [None, None, None]
-    assert [found.knows(i) for i in "AD"] == [True, False]
+    assert [bool(found.of(i)) for i in "AD"] == [True, False]
 
 
 def test_a_match_rule_travels_with_its_row() -> None:

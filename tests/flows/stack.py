@@ -104,7 +104,9 @@ class Stack:
             process.wait()
 
     def log(self, name: str) -> str:
-        return (self.folder / f"{name}.log").read_text(errors="replace")[-4_000:]
+        """The end of what a process said; "" where it was not started."""
+        path = self.folder / f"{name}.log"
+        return path.read_text(errors="replace")[-4_000:] if path.exists() else ""
 
     def call(self, *words: str, timeout: float = 300) -> str:
         """A `prefect` command from the checkout; what it printed."""
@@ -145,6 +147,11 @@ class Stack:
                 if error.code != 503 or time.monotonic() > until:
                     raise
             time.sleep(0.5)
+
+    def remove(self, path: str) -> None:
+        """DELETE."""
+        request = urllib.request.Request(f"{self.api}{path}", method="DELETE")
+        urllib.request.urlopen(request, timeout=30).close()
 
     def _healthy(self) -> bool:
         try:

@@ -160,4 +160,4 @@ def tell_of_ended_runs(stack: Stack, url: str) -> None:
     for _ in range(2):
         stack.set_up("--notify", "custom-webhook/notes")
     names = [one["name"] for one in stack.ask("/automations/filter", {})]
-    assert len(names) == len(set(names)) == 3
+    assert len(names) == len(set(names)) == 4

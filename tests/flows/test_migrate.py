@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from flows.migrate import migrate
-from qbo_attach.core.chain import RunStarted, SegmentHeader, encode_segment
+from qbo_attach.core.chain import RunStarted, SegmentHeader
+from qbo_attach.core.errors import StorageError
+from qbo_attach.core.segments import encode_segment
 from qbo_attach.fake_qbo.faults import Rule
 from qbo_attach.storage.holder import this_holder
 from tests.flows.case import REALM, Case, flow_run_name, task_states
@@ -75,6 +77,21 @@ def test_a_defect_fails_the_run_says_so_and_says_what_to_do_next(
     assert state.is_failed()
     assert "A defect of qbo-attach" in (state.message or "")
     assert "ZeroDivisionError: no such number. Run it again" in (state.message or "")
+
+
+def test_a_run_that_fails_after_it_sent_does_not_say_that_nothing_was_sent(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: object) -> None:
+        raise StorageError("/log", "the disk is full; make room")
+
+    monkeypatch.setattr("flows.tasks.run_report", full)
+    state = case.run()
+    assert state.is_failed()
+    assert state.message == (
+        "/log: the disk is full; make room. Run it again to go on; nothing is sent twice."
+    )
+    assert case.uploads() == 93
 
 
 def test_a_run_without_a_realm_is_refused_before_its_first_stage(

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from prefect.client.schemas import State
+from prefect.client.schemas.objects import FlowRun
+from prefect.exceptions import ParameterTypeError
 
-from flows.portfolio import portfolio
+from flows.portfolio import _patiently, portfolio
 from qbo_attach.fake_qbo import FakeOptions, running
 from qbo_attach.sample import make_sample
 from tests.flows.stack import Stack, children, each_once, kill, wait_until
@@ -62,6 +66,35 @@ def test_a_deployment_that_is_not_there_is_named_for_each_company(
     assert "1 of 1 companies did not complete: Acme" in (state.message or ""), state.message
 
 
+async def test_a_server_that_is_away_is_asked_again_and_one_that_refuses_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("flows.portfolio.POLL_S", 0.01)
+    asked: list[str] = []
+
+    async def away_twice() -> FlowRun:
+        asked.append("")
+        if len(asked) < 3:
+            raise ConnectionError("nobody listens")
+        return FlowRun(flow_id=flow_id)
+
+    flow_id = uuid4()
+    assert (await _patiently(away_twice)).flow_id == flow_id
+    assert len(asked) == 3
+
+    async def refused() -> FlowRun:
+        asked.append("")
+        raise ParameterTypeError("not of type string")
+
+    with pytest.raises(ParameterTypeError):
+        await _patiently(refused)
+    assert len(asked) == 4
+    monkeypatch.setattr("flows.portfolio.AWAY_S", 0.0)
+    asked.clear()
+    with pytest.raises(ConnectionError):
+        await _patiently(away_twice)
+
+
 @pytest.fixture
 def stack(tmp_path: Path) -> Iterator[Stack]:
     made = Stack(tmp_path)
@@ -96,7 +129,12 @@ def test_twenty_companies_on_four_workers_complete_though_one_worker_is_killed(
             return len(company.ledger()["attachables"])
 
         def at_work() -> bool:
-            return sent() > 3 * PER_COMPANY and bool(children(four[0]))
+            taken = re.findall(r"submitting flow run '([0-9a-f-]+)'", stack.log("worker0"))
+            return (
+                sent() > 3 * PER_COMPANY
+                and bool(taken)
+                and stack.state(taken[-1])["type"] == "RUNNING"
+            )
 
         wait_until(at_work, 240, lambda: stack.log("parent") + stack.log("worker0"))
         kill([*children(four[0]), four[0].pid])

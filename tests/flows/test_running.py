@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from deployments.automations import silent_runs
 from qbo_attach.fake_qbo import FakeOptions, running
 from qbo_attach.fake_qbo.server import RunningFake
 from qbo_attach.sample import Sample, make_sample
@@ -151,6 +152,26 @@ def test_a_run_killed_with_its_worker_is_ended_by_the_automation_and_the_next_co
     state = scene.stack.ended(run, 200)
     assert state["type"] == "CRASHED"
     assert "nothing is sent twice" in state["message"]
+
+
+@pytest.mark.parametrize(
+    ("reached", "which", "sentence"),
+    [(["PENDING"], 1, "never begun"), (["PENDING", "RUNNING"], 0, "No heartbeat")],
+)
+def test_a_run_that_dies_before_its_first_heartbeat_is_ended_by_the_automation(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch, reached: list[str], which: int, sentence: str
+) -> None:
+    monkeypatch.setattr("deployments.automations.PENDING_S", 10)
+    monkeypatch.setattr("deployments.automations.SILENT_S", 10)
+    quick = silent_runs()[which].model_copy(update={"name": f"{sentence}, quickly"})
+    made = stack.ask("/automations/", quick.model_dump(mode="json"))
+    run = stack.start("migrate/local")
+    for name in reached:
+        stack.ask(f"/flow_runs/{run}/set_state", {"state": {"type": name}, "force": True})
+    state = stack.ended(run, 90)
+    assert state["type"] == "CRASHED"
+    assert sentence in state["message"]
+    stack.remove(f"/automations/{made['id']}")
 
 
 def test_a_run_goes_on_while_the_server_is_killed_and_restarted_and_every_task_is_recorded(

@@ -14,7 +14,13 @@ from qbo_attach.core.errors import NotStartedError
 from qbo_attach.core.file_types import built_in_file_types
 from qbo_attach.core.history import History
 from qbo_attach.core.model import Action
-from qbo_attach.core.planned import group_file, known_outcomes, new_facts, taken_attachables
+from qbo_attach.core.planned import (
+    group_file,
+    known_outcomes,
+    new_facts,
+    outcome_so_far,
+    taken_attachables,
+)
 from qbo_attach.core.planning import Planner
 from qbo_attach.core.tables import PlanRow, VerificationRow
 from qbo_attach.engine.holdings import learn_digests
@@ -32,7 +38,6 @@ from qbo_attach.stages.existing import (
     read_for_plan,
     refuse_if_changed,
 )
-from qbo_attach.stages.upload import outcome_now
 from qbo_attach.storage.runlog import RunLog, _read, utc_text
 from tests.simulation.network import Network, SimClient, SimExchange
 from tests.simulation.run import STORE, Run
@@ -156,7 +161,10 @@ class PipelineRun(Run):
         batches = [files[i : i + step] for i in range(0, len(files), step)]
         await asyncio.gather(*(session.submit(batch) for batch in batches), return_exceptions=True)
         await session.finish(dict)
-        self.outcomes = {row.file_path: outcome_now(row, session) for row in self.plan}
+        self.outcomes = {
+            row.file_path: outcome_so_far(row, session.ended, session.log.history)
+            for row in self.plan
+        }
         self.finished = session.writer.failure is None
         trial.world.say(f"process {process.holder.pid} ends: {self.outcomes}, {session.stopped}")
 

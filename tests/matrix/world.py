@@ -206,7 +206,7 @@ class World:
             [RunStarted("run", AT, REALM, "other", "Company", "files", "disk", "1")]
         )
         for row in rows:
-            for record in known_outcomes(row, log.history, AT, ()):
+            for record in known_outcomes(row, log.history, AT, {}):
                 session.record(record)
         beside = asyncio.ensure_future(meanwhile(session)) if meanwhile is not None else None
         before = len(self.segments.held)

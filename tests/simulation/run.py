@@ -12,7 +12,13 @@ from qbo_attach.core.done import DoneRows, MemoryRows
 from qbo_attach.core.errors import NotStartedError, QboAttachError
 from qbo_attach.core.file_types import built_in_file_types
 from qbo_attach.core.model import Action, Attachable
-from qbo_attach.core.planned import group_file, known_outcomes, new_facts, taken_attachables
+from qbo_attach.core.planned import (
+    group_file,
+    known_outcomes,
+    new_facts,
+    outcome_so_far,
+    taken_attachables,
+)
 from qbo_attach.core.planning import Planner
 from qbo_attach.core.tables import PlanRow
 from qbo_attach.engine.holdings import learn_digests, read_holdings
@@ -21,7 +27,6 @@ from qbo_attach.qbo.client import QboClient
 from qbo_attach.qbo.multipart import MarkerField
 from qbo_attach.qbo.pacing import Pacer
 from qbo_attach.stages.existing import refuse_if_changed
-from qbo_attach.stages.upload import outcome_now
 from qbo_attach.storage.done_file import DoneFile
 from qbo_attach.storage.holder import Life
 from qbo_attach.storage.runlog import RunLog, _read, utc_text
@@ -135,7 +140,10 @@ class Run:
         await asyncio.gather(*(session.submit(batch) for batch in batches), return_exceptions=True)
         await session.finish(dict)
         self._see_that_nothing_broke(session)
-        self.outcomes = {row.file_path: outcome_now(row, session) for row in self.plan}
+        self.outcomes = {
+            row.file_path: outcome_so_far(row, session.ended, session.log.history)
+            for row in self.plan
+        }
         trial.world.say(
             f"process {process.holder.pid} ends: {self.outcomes}, stopped: {session.stopped}"
         )

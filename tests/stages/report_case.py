@@ -87,7 +87,12 @@ def _file(facts: Facts, n: int, text: str) -> None:
             outcome,
         )  # fmt: skip
         facts.verified(
-            _verified(path, client, "ok", f"override by {text}: {text}" if n % 77 == 0 else "")
+            _verified(
+                path,
+                client,
+                "ok",
+                f"override by {text}: {text}; entity_inactive: {text}" if n % 77 == 7 else "",
+            )
         )
         if outcome == "error":
             row = RunLogRow(

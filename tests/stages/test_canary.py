@@ -92,7 +92,8 @@ def test_what_makes_no_sense_is_refused(command: Command, words: tuple[str, ...]
 @pytest.mark.parametrize(("answer", "held"), [("yes", "all"), ("no", "3")])
 def test_a_person_decides_whether_the_rest_follows(case: Case, answer: str, held: str) -> None:
     answers = {"Is it the right one? Type yes": "yes", "still to be sent. Type yes": answer}
-    status, _ = in_terminal(case, "canary", "3", answers=answers)
+    status, shown = in_terminal(case, "canary", "3", answers=answers)
+    assert "3 attachments are in QBO, each byte by byte as it was sent" in shown
     everything = case.sample.outcome_counts["success"]
     assert len(case.attachables()) == (everything if held == "all" else 3)
     assert status == (1 if held == "all" else 3)

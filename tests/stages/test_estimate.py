@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from qbo_attach.core.tables import ESTIMATE, EstimateRow
+from qbo_attach.core.estimating import ESTIMATE, EstimateRow
 from qbo_attach.storage.artifacts import read_table
 from qbo_attach.storage.files import Store
 from tests.stages.case import Case, opened, plan_only

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from qbo_attach.stages.report import run_report
 from qbo_attach.stages.report_page import plain_markdown, render_page, render_ticket, size_text
 from qbo_attach.stages.verify import run_verify
 from qbo_attach.storage.artifacts import read_table_at
+from qbo_attach.storage.files import Store
+from tests.conftest import S3Server
 from tests.stages.books import Books
 from tests.stages.browser import Page, browsing
 from tests.stages.case import Case, opened, plan_only
@@ -150,6 +152,19 @@ def test_without_any_run_the_page_says_that_nothing_was_sent(case: Case) -> None
     run_report(settings)
     rows = list(read_table_at(f"{case.sample.log_dir}/{tables.VERIFICATION}", VerificationRow))
     assert f"<dd>{len(rows)}</dd>" in page_of(case)
+
+
+def test_the_page_is_made_on_s3_as_well_and_says_what_it_could_not_read(
+    s3_moto: S3Server, use_s3: Callable[[S3Server], None]
+) -> None:
+    use_s3(s3_moto)
+    log_dir = f"{s3_moto.new_bucket()}/log"
+    Store(log_dir).create_once("odd.json", b"{}")
+    result = run_report(settings_of(log_dir=log_dir, data_dir="s3://no-such-bucket/data"))
+    page = Store(log_dir).read_bytes("report.html").decode()
+    assert [artifact.name for artifact in result.artifacts][-2:] == ["report.html", "report.md"]
+    assert hashlib.sha256(b"{}").hexdigest() in page
+    assert "DATA_DIR could not be read" in page
 
 
 def test_no_secret_is_on_the_page() -> None:

@@ -51,7 +51,7 @@ def test_none_tells_what_each_stage_came_to_and_no_more(command: Command) -> Non
 def lines_of_a_watched_upload(
     case: Case, capsys: pytest.CaptureFixture[str], how: str, every_s: float = 0.02
 ) -> list[str]:
-    settings = case.settings(files_per_request=1, qbo_requests_per_min=1_200)
+    settings = case.settings(files_per_request=1, qbo_requests_per_min=3_000)
     plan_only(settings)
     capsys.readouterr()
     with Watch(how, settings.qbo_requests_per_min, "upload", every_s) as watch:
@@ -68,7 +68,7 @@ def test_plain_lines_tell_done_of_total_rate_and_time_left(
     assert lines.count("company: Fake Company 1234567890") == 1
     total = case.sample.outcome_counts["success"]
     told = [line for line in lines if f"of {total:,}" in line]
-    assert any("requests a minute of 1,200" in line and " left" in line for line in told)
+    assert any("requests a minute of 3,000" in line and " left" in line for line in told)
     assert "\x1b" not in "".join(lines)
 
 
@@ -87,9 +87,9 @@ def test_a_throttle_is_told_with_how_long_and_why(
 def test_a_terminal_shows_a_bar_and_leaves_nothing_of_it(case: Case) -> None:
     status, shown = in_terminal(case, "run", answers={"Type yes": "yes"})
     assert status == 1
-    assert "\x1b[?25l" in shown  # a cursor that is hidden while it is drawn ...
-    assert "\x1b[?25h" in shown  # ... and shown again
-    assert "company: Fake Company" in shown
+    assert "\x1b[2K" in shown  # drawn, and wiped out again
+    assert "\x1b[?25l" not in shown  # a cursor that is hidden would stay so after a kill
+    assert "Fake Company" in shown
     assert "verify: " in shown
 
 

@@ -1,0 +1,162 @@
+"""`leftovers`: what QBO does not take is kept, and a person's decisions come back."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from openpyxl import load_workbook
+
+from qbo_attach.core.leftovers import LEFTOVERS, LeftoverRow
+from qbo_attach.fake_qbo.faults import Rule
+from qbo_attach.stages.leftovers import run_leftovers
+from qbo_attach.storage.artifacts import read_table
+from qbo_attach.storage.files import Store
+from tests.conftest import S3Server
+from tests.stages.case import Case, opened, plan_only
+from tests.stages.command import Command, commands
+
+
+@pytest.fixture
+def case(tmp_path: Path) -> Iterator[Case]:
+    yield from opened(tmp_path)
+
+
+@pytest.fixture
+def command(
+    case: Case, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Command]:
+    with commands(case, monkeypatch, capsys) as run:
+        yield run
+
+
+def rows(folder: Path) -> list[LeftoverRow]:
+    return list(read_table(Store(str(folder)), LEFTOVERS, LeftoverRow))
+
+
+def test_each_file_that_is_not_in_qbo_is_copied_by_reason(
+    case: Case, command: Command, tmp_path: Path
+) -> None:
+    case.run()
+    left = tmp_path / "left"
+    status, out, err = command("leftovers", "--to", str(left))
+    assert status == 0, err
+    index = rows(left)
+    expected = {s: n for s, n in case.sample.status_counts.items() if s != "ok"}
+    assert Counter(row.reason for row in index) == expected
+    for row in index:
+        if row.detail == "junk":
+            assert row.copied_to == ""
+            continue
+        assert row.copied_to == f"{row.reason}/{row.file_path}"
+        if row.reason != "invalid_file_name":
+            copy = left / row.copied_to
+            assert copy.read_bytes() == Path(case.sample.files_dir, row.file_path).read_bytes()
+    copies = [path for path in left.rglob("*") if path.is_file()]
+    assert len(copies) == sum(bool(row.copied_to) for row in index) + 2
+    assert "exceptions.xlsx, sheet decisions" in err
+    assert LEFTOVERS in out
+
+
+def test_what_qbo_refused_is_left_over_with_its_code(
+    case: Case, command: Command, tmp_path: Path
+) -> None:
+    name = case.sent_file().name
+    case.fake.company.plan.add([Rule("refused", endpoint="upload", file_name=name, code="6000")])
+    case.run()
+    status, out, _ = command("leftovers", "--to", str(tmp_path / "left"), "--index-only", "--json")
+    assert status == 0
+    assert json.loads(out)["counts"]["leftovers"]["error"] >= 1
+    errors = [row for row in rows(tmp_path / "left") if row.reason == "error"]
+    assert all("6000" in row.detail and row.copied_to == "" for row in errors)
+
+
+def test_a_decided_sheet_goes_back_into_the_mapping(case: Case, tmp_path: Path) -> None:
+    first = case.run()
+    left = tmp_path / "left"
+    run_leftovers(case.settings(), str(left), copying=False)
+    book = load_workbook(left / "exceptions.xlsx")
+    sheet = book["decisions"]
+    line = next(row for row in sheet.iter_rows(min_row=2) if row[5].value == "missing_mapping")
+    line[2].value, line[3].value = "exclude", "Ann"
+    book.save(left / "exceptions.xlsx")
+    second = case.run(mapping_overrides=str(left / "exceptions.xlsx"))
+    files = int(line[7].value)
+    before, after = first.statuses, second.statuses
+    assert after.get("missing_mapping", 0) == before["missing_mapping"] - files
+    assert after["excluded"] == before["excluded"] + files
+
+
+def test_what_a_run_would_still_send_is_pointed_out(case: Case, tmp_path: Path) -> None:
+    plan_only(case.settings())
+    result = run_leftovers(case.settings(), str(tmp_path / "left"), copying=False)
+    assert result.counts["not_sent"] == case.sample.status_counts["ok"]
+    assert any("qbo-attach run first" in note for note in result.notes)
+
+
+def test_a_folder_within_the_tree_is_refused(case: Case, command: Command) -> None:
+    case.run()
+    for folder in (case.sample.files_dir, f"{case.sample.files_dir}/Attach/left"):
+        status, _, err = command("leftovers", "--to", folder)
+        assert status == 2
+        assert "lies within FILES_DIR" in err
+
+
+def test_without_a_plan_nothing_is_written(case: Case, command: Command, tmp_path: Path) -> None:
+    status, _, err = command("leftovers", "--to", str(tmp_path / "left"))
+    assert status == 2
+    assert "run the stage that writes it" in err
+    assert not (tmp_path / "left" / LEFTOVERS).exists()
+
+
+def test_a_file_that_went_meanwhile_is_told_and_the_others_are_kept(
+    case: Case, command: Command, tmp_path: Path
+) -> None:
+    case.run()
+    left = tmp_path / "left"
+    run_leftovers(case.settings(), str(left), copying=False)
+    gone = next(row for row in rows(left) if row.reason == "empty_file")
+    Path(case.sample.files_dir, gone.file_path).unlink()
+    status, _, err = command("leftovers", "--to", str(left))
+    assert status == 1
+    assert "1 files could not be copied" in err
+    problems = {row.file_path: row.problem for row in rows(left) if row.problem}
+    assert problems == {gone.file_path: "it is not there any more"}
+
+
+def test_no_path_of_a_table_leads_out_of_the_tree(case: Case, tmp_path: Path) -> None:
+    case.run()
+    secret = tmp_path / "secret.txt"
+    secret.write_text("secret")
+    log = Path(case.sample.log_dir, "mapping_verification_log.csv")
+    lines = log.read_text(encoding="utf-8").splitlines(keepends=True)
+    at = next(n for n, line in enumerate(lines) if ",empty_file," in line)
+    path = next(cell for cell in lines[at].split(",") if cell.startswith("Attach/"))
+    lines[at] = lines[at].replace(path, "../../secret.txt")
+    log.write_text("".join(lines), encoding="utf-8")
+    left = tmp_path / "left"
+    run_leftovers(case.settings(), str(left))
+    row = next(row for row in rows(left) if row.reason == "empty_file")
+    assert row.file_path == "../../secret.txt"
+    assert "out of the tree" in row.problem
+    assert not list(tmp_path.rglob("left/**/secret.txt"))
+
+
+def test_leftovers_go_to_s3_as_well(
+    case: Case, s3_moto: S3Server, use_s3: Callable[[S3Server], None]
+) -> None:
+    case.run()
+    use_s3(s3_moto)
+    to = f"{s3_moto.new_bucket()}/left"
+    result = run_leftovers(case.settings(), to)
+    copied = [row for row in read_table(Store(to), LEFTOVERS, LeftoverRow) if row.copied_to]
+    assert copied
+    plain = next(row for row in copied if row.reason == "unsupported_file_type")
+    original = Path(case.sample.files_dir, plain.file_path).read_bytes()
+    assert Store(to).read_bytes(plain.copied_to) == original
+    assert (
+        result.counts["unsupported_file_type"] == case.sample.status_counts["unsupported_file_type"]
+    )
