@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 
 import pytest
 
-from tests.machine.search import REACHED, new_seed, search
+from tests.machine.search import REACHED, search
 
 EXAMPLES = 150
-PROOF_S = 110.0
+PROOF_SEEDS = range(1, 15)
 
 
 def test_no_course_of_runs_loses_or_doubles_a_file() -> None:
@@ -20,12 +19,13 @@ def test_no_course_of_runs_loses_or_doubles_a_file() -> None:
 
 
 @pytest.mark.proof
-@pytest.mark.timeout(600)
-def test_no_course_of_runs_from_new_seeds_loses_or_doubles_a_file() -> None:
+@pytest.mark.timeout(900)
+def test_no_course_of_runs_from_many_seeds_loses_or_doubles_a_file() -> None:
+    """The seeds are kept, so that a failure is one of the change; `python -m tests.machine
+    --seconds S` draws new ones.
+    """
     seen: Counter[str] = Counter()
-    until = time.monotonic() + PROOF_S
-    while time.monotonic() < until:
-        number = new_seed()
+    for number in PROOF_SEEDS:
         print(f"seed {number}", flush=True)
         seen += search(number, examples=100)
     assert [what for what in REACHED if not seen[what]] == []

@@ -1,0 +1,123 @@
+"""Inventory: our stage against rclone, s5cmd and s3fs, on a disk and on S3."""
+
+from __future__ import annotations
+
+import sys
+
+from benchmarks.bench import OURS, PEERS, TIMES, Bench, Goal, Section, at_most, ours
+from benchmarks.ground import Company, Workspace
+from benchmarks.measuring import Command, Figures, timed
+from benchmarks.servers import BUCKET, S3, fill, s3_server, slow_line
+
+PAGE_DELAY_MS = 80
+METHOD = (
+    (
+        "Files of one byte, 200 clients, 5 transactions to 7 files, each transaction a folder; the "
+        "disk's cache is warm (one untimed run)."
+    ),
+    (
+        "Ours is `qbo-attach inventory`: lists, sorts, and writes attachments_inventory.csv "
+        "with size, time, client and normalised id, synced to the disk. The peers only print "
+        "their list (to a file), unsorted, so they do less."
+    ),
+    (
+        "rclone: `lsf -R --files-only --format tsp` (path, size, time as we have); on S3 with "
+        "`--fast-list --use-server-modtime --checkers 16`, without which it is 8 times slower. "
+        "s5cmd: `ls` of all keys (path, size, time). s3fs: `find(detail=True)`, listings cache "
+        "off."
+    ),
+    (
+        "S3 is SeaweedFS on this machine: its own time is in every figure, so CPU is the fairer "
+        f"number. With {PAGE_DELAY_MS} ms: the same through a line that holds each request back so "
+        "long (benchmarks/proxy.py)."
+    ),
+    "Idle memory is our stage on ten files at the same place.",
+)
+
+
+def measure(bench: Bench) -> Section:
+    """Both places; the S3 server lives for this subject alone."""
+    section = Section("Inventory", METHOD)
+    files = bench.size(170_000, 1_000)
+    company = Company(files, bench.seed)
+    disk = Workspace(bench.scratch / f"tree-{files}")
+    company.make_tree(disk, size_bytes=1)
+    idle = idle_mib(bench)
+    _on_disk(bench, section, disk, files, idle)
+    with s3_server(bench.scratch) as s3:
+        fill(bench.tools.s5cmd, s3, disk.files, "files")
+        _on_s3(bench, section, s3, files)
+    return section
+
+
+def idle_mib(bench: Bench) -> float:
+    """Peak memory of our stage on ten files."""
+    tiny = Workspace(bench.scratch / "tree-10")
+    Company(10, bench.seed).make_tree(tiny, size_bytes=1)
+    return timed(ours(tiny, "inventory"), bench.folder("cwd")).peak_mib
+
+
+def _on_disk(bench: Bench, section: Section, disk: Workspace, files: int, idle: float) -> None:
+    rclone = (bench.tools.rclone, "lsf", "-R", "--files-only", "--format", "tsp", disk.files)
+    commands = {
+        "qbo-attach inventory": ours(disk, "inventory"),
+        "rclone lsf -R": Command(rclone, {"RCLONE_CONFIG": "/dev/null"}),
+    }
+    for command in commands.values():
+        timed(command, bench.folder("cwd"))
+    found = bench.compared(commands)
+    section.compare(f"{files:,} files on a disk", found)
+    us, peer = found["qbo-attach inventory"], found["rclone lsf -R"]
+    decides = not bench.quick
+    section.goals += [
+        at_most(
+            f"Inventory of {files:,} files on a disk, of rclone's time",
+            0.6, us.wall_s / peer.wall_s, TIMES, decides=decides,
+        ),
+        at_most("... memory above idle", 50, us.peak_mib - idle, " MiB", decides=decides, digits=0),
+    ]  # fmt: skip
+
+
+def _on_s3(bench: Bench, section: Section, s3: S3, files: int) -> None:
+    fill(bench.tools.s5cmd, s3, Workspace(bench.scratch / "tree-10").files, "ten")
+    ten = Workspace(bench.scratch / "ten-on-s3", f"s3://{BUCKET}/ten")
+    few = Command((*OURS, "inventory"), {**ten.env(), **s3.env})
+    idle = timed(few, bench.folder("cwd")).peak_mib
+    found = bench.compared(_s3_commands(bench, s3, slow_peers=3))
+    section.compare(f"{files:,} files on S3, no delay", found)
+    with slow_line(bench.scratch, s3.endpoint, delay_ms=PAGE_DELAY_MS) as endpoint:
+        slow = bench.compared(_s3_commands(bench, S3(endpoint), slow_peers=1))
+    section.compare(f"{files:,} files on S3, {PAGE_DELAY_MS} ms before each request", slow)
+    section.goals += _s3_goals(found, slow, files, idle, decides=not bench.quick)
+
+
+def _s3_commands(bench: Bench, s3: S3, slow_peers: int) -> dict[str, Command]:
+    tools, place = bench.tools, f"{BUCKET}/files/"
+    workspace = Workspace(bench.scratch / "on-s3", f"s3://{BUCKET}/files")
+    rclone = [tools.rclone, "lsf", "-R", "--files-only", "--format", "tsp", "--fast-list"]
+    rclone += ["--use-server-modtime", "--checkers", "16", f"bench:{place}"]
+    s3fs = (sys.executable, str(PEERS / "s3fs_find.py"), place)
+    return {
+        "qbo-attach inventory": Command((*OURS, "inventory"), {**workspace.env(), **s3.env}),
+        "s5cmd ls": Command((tools.s5cmd, "ls", f"s3://{place}*"), s3.env),
+        "rclone lsf -R": Command(rclone, s3.env, at_most=slow_peers),
+        "s3fs.find": Command(s3fs, s3.env, at_most=slow_peers),
+    }
+
+
+def _s3_goals(
+    near: dict[str, Figures], far: dict[str, Figures], files: int, idle: float, *, decides: bool
+) -> list[Goal]:
+    us, s5cmd = near["qbo-attach inventory"], near["s5cmd ls"]
+    slow = far["qbo-attach inventory"].wall_s / far["s5cmd ls"].wall_s
+    return [
+        at_most(
+            f"Inventory of {files:,} files on S3, of s5cmd's CPU",
+            1.0, us.cpu_s / s5cmd.cpu_s, TIMES, decides=decides,
+        ),
+        at_most(
+            f"... with {PAGE_DELAY_MS} ms a request, of s5cmd's time",
+            0.25, slow, TIMES, decides=decides,
+        ),
+        at_most("... memory above idle", 50, us.peak_mib - idle, " MiB", decides=decides, digits=0),
+    ]  # fmt: skip

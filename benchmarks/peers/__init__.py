@@ -1,0 +1,1 @@
+"""What people would use instead, each as a script or command of its own."""

@@ -1,0 +1,117 @@
+"""Prefect's share: the same migration through the flow and by `qbo-attach run`."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from dotenv import dotenv_values
+
+from benchmarks.bench import ROOT, Bench, Section, at_most, ours
+from benchmarks.ground import Company, Workspace
+from benchmarks.measuring import Command
+from benchmarks.servers import FreshFake, free_port, process
+from benchmarks.uploads import UNLIMITED, settled
+
+GROUP, PER_MINUTE = 10, 490
+METHOD = (
+    (
+        "All stages and the upload of every file (of one byte, so that only what is per file "
+        "counts), once by `qbo-attach run`, once by `python -m flows.migrate` with a Prefect "
+        "server of its own (deployments/server.env, SQLite), each into an empty LOG_DIR and an "
+        f"empty fake company, in groups of {GROUP}, limits off."
+    ),
+    (
+        "The flow's upload tasks take batches of 500. The server's own CPU, in its process, is "
+        "not in the flow's figure and shown apart."
+    ),
+    (
+        "The share is the flow's wall time beyond the run's, over the time that the run takes "
+        f"at {PER_MINUTE} requests a minute. That is not less than what a real run would show: "
+        "while the pace holds requests back, Prefect's work happens in the waiting."
+    ),
+)
+
+
+def measure(bench: Bench) -> Section:
+    """Once each: it is the longest subject."""
+    section = Section("Prefect's share", METHOD)
+    files = bench.size(170_000, 200)
+    workspace = Workspace(bench.scratch / f"tree-{files}")
+    Company(files, bench.seed).make_tree(workspace, size_bytes=1)
+    with _server(bench) as (server_env, pid), FreshFake(bench.scratch) as fake:
+        env = {
+            "QBO_BASE_URL": fake.url,
+            "QBO_REQUESTS_PER_MIN": UNLIMITED,
+            "FILES_PER_REQUEST": str(GROUP),
+        }
+
+        def before() -> None:
+            Path(workspace.log / "upload_plan.csv").unlink(missing_ok=True)
+            workspace.forget_uploads()
+            fake.begin()
+
+        def after(_: str) -> None:
+            settled(fake.now, files, limits=False)
+
+        run = ours(workspace, "run", **env)
+        flow = Command(
+            (sys.executable, "-m", "flows.migrate"),
+            {**workspace.env(**env), **server_env, "PYTHONPATH": str(ROOT)},
+        )
+        commands = {
+            name: dataclasses.replace(command, before=before, printed=after)
+            for name, command in (("qbo-attach run", run), ("python -m flows.migrate", flow))
+        }
+        at_first = cpu_s(pid)
+        found = bench.compared(commands, runs=1)
+        server_s = cpu_s(pid) - at_first
+    section.compare(f"{files:,} files, everything", found)
+    beyond = found["python -m flows.migrate"].wall_s - found["qbo-attach run"].wall_s
+    paced_s = files / GROUP / PER_MINUTE * 60
+    section.notes.append(
+        f"Beyond the run: {beyond:.1f} s wall, "
+        f"{found['python -m flows.migrate'].cpu_s - found['qbo-attach run'].cpu_s:.1f} s CPU in "
+        f"the flow's process, {server_s:.1f} s CPU in the server's while both ran. With limits off "
+        f"that is {beyond / found['qbo-attach run'].wall_s:.1%} of the run; at {PER_MINUTE} "
+        f"requests a minute the run takes {paced_s / 60:.1f} minutes at least."
+    )
+    share = beyond / paced_s * 100
+    name = f"Prefect's share of a run of {files:,}"
+    section.goals.append(at_most(name, 5, share, " %", decides=not bench.quick))
+    return section
+
+
+@contextlib.contextmanager
+def _server(bench: Bench) -> Iterator[tuple[dict[str, str], int]]:
+    """A Prefect server; the environment of what uses it, and its process id."""
+    port = free_port()
+    home = bench.folder(f"prefect-{port}")
+    settings = dotenv_values(ROOT / "deployments" / "server.env")
+    env = {
+        **{name: value or "" for name, value in settings.items()},
+        "PREFECT_HOME": str(home),
+        "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
+        "PREFECT_SERVER_API_PORT": str(port),
+        "PREFECT_LOGGING_LEVEL": "WARNING",
+    }
+    program = str(Path(sys.executable).with_name("prefect"))
+    command = ("env", *(f"{k}={v}" for k, v in env.items()), program, "server", "start")
+    url = f"http://127.0.0.1:{port}/api/health"
+    with process(command, url, bench.folder("cwd") / "prefect.log") as server:
+        yield env, server.pid
+
+
+def cpu_s(pid: int) -> float:
+    """CPU seconds of a process so far, and of its children that have ended or live."""
+    ticks = 0
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            words = stat.read_text().rpartition(")")[2].split()
+            if int(stat.parent.name) == pid or int(words[1]) == pid:
+                ticks += int(words[11]) + int(words[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
