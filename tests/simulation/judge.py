@@ -175,6 +175,9 @@ def _check_renamed(
         same = now is not None and then is not None and now.sha256 == then.sha256 != ""
         if not same or former in trial.sources.files:
             continue
+        if not list(_done_at(path, records)):
+            # Never sent under its new path: another file of its content, gone as well, explains it.
+            continue
         done_at = min(_done_at(former, records), default=float("inf"))
         was_done = done_at + _DURABLE_S < moment
         into = verdict.wrong if was_done else verdict.renamed
