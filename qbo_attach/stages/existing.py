@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TypeVar
 
 from qbo_attach.core.chain import Done, Recorded, entity_refs
@@ -26,8 +26,8 @@ from qbo_attach.settings import Settings
 from qbo_attach.stages.connection import make_client, make_pacer
 from qbo_attach.storage.files import Store
 
-CHECK_FILE = "existing_check.json"
-"""In LOG_DIR: which plan knew what QBO holds, and when QBO was asked."""
+BASIS_FILE = "upload_plan.json"
+"""In LOG_DIR: what the plan was made from, see Basis."""
 
 T = TypeVar("T")
 Verified = Callable[[], Iterable[VerificationRow]]
@@ -188,31 +188,60 @@ def deleted(done: Done, at: str) -> Recorded:
 # -- from the plan to the upload ------------------------------------------------------------------
 
 
-def note_check(log: Store, plan_sha256: str, asked_at: str) -> None:
-    """Leave beside the plan when QBO was asked for it."""
-    text = json.dumps({"asked_at": asked_at, "plan_sha256": plan_sha256}, sort_keys=True)
-    with log.writing(CHECK_FILE) as stream:
-        stream.write(f"{text}\n".encode())
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """What a plan was made from: the run log up to segment `segments`, QBO as of `asked_at`.
+
+    `asked_at` is "" where QBO was not asked what it holds.
+    """
+
+    plan_sha256: str
+    segments: int
+    asked_at: str = ""
+
+    def check(self, segments: int, *, asked: bool) -> None:
+        """See that the plan may still be carried out; the run log has so many segments now.
+
+        Raises:
+            NotStartedError: another run has worked since, or QBO should have been asked and was
+                not.
+        """
+        if self.segments != segments:
+            # What was sent meanwhile, perhaps under another path or name, the plan cannot know.
+            raise NotStartedError(
+                "another run has worked on this company since the plan was made. Nothing was "
+                "sent: run qbo-attach plan again, then upload"
+            )
+        if asked and not self.asked_at:
+            raise NotStartedError(
+                "the plan was made without asking what QBO holds already: run qbo-attach plan "
+                "again, then upload (or set EXISTING=off for a company that surely holds nothing "
+                "of this tree)"
+            )
 
 
-def asked_for(log: Store, plan_sha256: str) -> str:
-    """When QBO was asked what it holds for this plan.
+def note_basis(log: Store, basis: Basis) -> None:
+    """Leave it beside the plan."""
+    with log.writing(BASIS_FILE) as stream:
+        stream.write(f"{json.dumps(asdict(basis), sort_keys=True)}\n".encode())
+
+
+def read_basis(log: Store, plan_sha256: str) -> Basis:
+    """What this plan was made from.
 
     Raises:
-        NotStartedError: it was not.
+        NotStartedError: it is not known.
     """
     try:
-        check = json.loads(log.read_bytes(CHECK_FILE))
-        asked_at = check["asked_at"] if check["plan_sha256"] == plan_sha256 else ""
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
-        asked_at = ""
-    if not isinstance(asked_at, str) or not asked_at:
+        basis = Basis(**json.loads(log.read_bytes(BASIS_FILE)))
+    except (FileNotFoundError, ValueError, TypeError):
+        basis = Basis("", 0)
+    if basis.plan_sha256 != plan_sha256:
         raise NotStartedError(
-            "the plan was made without asking what QBO holds already: run qbo-attach plan again, "
-            "then upload (or set EXISTING=off for a company that surely holds nothing of this "
-            "tree)"
+            f"{log.child_url(BASIS_FILE)} does not tell what the plan was made from: run "
+            "qbo-attach plan again, then upload"
         )
-    return asked_at
+    return basis
 
 
 async def refuse_if_changed(

@@ -17,11 +17,12 @@ from qbo_attach.settings import Settings
 from qbo_attach.stages.connection import check_log_dir
 from qbo_attach.stages.estimate import new_tally, write_estimate
 from qbo_attach.stages.existing import (
+    Basis,
     Checked,
     Verified,
     check_existing,
     learn_unclear,
-    note_check,
+    note_basis,
 )
 from qbo_attach.stages.inputs import load_file_types, log_store
 from qbo_attach.stages.sources import read_digests, store_name
@@ -65,9 +66,10 @@ def plan_upload(settings: Settings, missing: Collection[str] | None = None) -> P
     log = log_store(settings)
     check_log_dir(settings, log)
     files = Store(settings.files_dir, settings.storage_options)
+    chain = read_chain(log, settings.realm_id)
     planner = Planner(
         realm_id=settings.realm_id,
-        history=read_chain(log, settings.realm_id).history,
+        history=chain.history,
         file_types=load_file_types(settings),
         store=store_name(settings.files_dir),
         skip_refused=settings.skip_refused,
@@ -101,8 +103,7 @@ def plan_upload(settings: Settings, missing: Collection[str] | None = None) -> P
             f"{artifact.url} has {artifact.rows} rows where {survey.ok} attachments are ok: the "
             "verification log changed while it was read; run again"
         )
-    if checked.asked_at:
-        note_check(log, artifact.sha256, checked.asked_at)
+    note_basis(log, Basis(artifact.sha256, chain.segments, checked.asked_at))
     table, estimate = write_estimate(settings, tally, planner.history)
     notes = (*checked.notes, *_cut_off(planner.history), *estimate.sentences())
     return Planned(StageResult((artifact, table), dict(counts), notes), estimate)

@@ -52,7 +52,7 @@ from qbo_attach.stages.connection import (
     make_client,
     make_pacer,
 )
-from qbo_attach.stages.existing import asked_for, deleted, refuse_if_changed
+from qbo_attach.stages.existing import deleted, read_basis, refuse_if_changed
 from qbo_attach.stages.first_contact import approve_company
 from qbo_attach.stages.inputs import log_store
 from qbo_attach.stages.sources import StoredSources, store_name
@@ -265,6 +265,9 @@ class UploadRun:
                 f"the plan has {plan.rows} rows where the verification log has {ok} attachments "
                 "that are ok: run qbo-attach plan again, then upload"
             )
+        if self.batches or self._known:
+            asked = bool(self.batches) and settings.existing == "check"
+            read_basis(self._log, plan.sha256).check(runlog.segments, asked=asked)
         pacer = make_pacer(settings, clock)
         client = self._client = make_client(settings, pacer, clock)
         if self.batches or runlog.history.doubts:
@@ -332,7 +335,7 @@ class UploadRun:
             await refuse_if_changed(
                 client,
                 history,
-                asked_for(self._log, plan.sha256),
+                read_basis(self._log, plan.sha256).asked_at,
                 lambda: read_table(self._log, self._plan_name, PlanRow),
             )
 

@@ -82,11 +82,7 @@ def test_deployed_runs_on_disk_and_on_s3_send_each_file_once_and_a_second_run_no
                     said = stack.call("deployment", "run", f"migrate/{deployment}", "--watch")
                     assert "NeedsPerson" in said, said
                     assert differences(sample, log_dir, company, second, options) == []
-        wait_until(
-            lambda: len(notes.told) >= 4,
-            60,
-            lambda: f"notified {len(notes.told)} times: {notes.told}",
-        )
+        wait_until(lambda: len(notes.told) == 4, 30, lambda: f"told {len(notes.told)} times")
         assert all("need a person" in told and "NeedsPerson" in told for told in notes.told)
 
 

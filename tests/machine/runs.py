@@ -15,6 +15,7 @@ from qbo_attach.core.file_types import built_in_file_types
 from qbo_attach.core.history import History
 from qbo_attach.core.model import Action
 from qbo_attach.core.planned import (
+    KNOWN_ACTIONS,
     group_file,
     known_outcomes,
     new_facts,
@@ -32,6 +33,7 @@ from qbo_attach.qbo.multipart import MarkerField
 from qbo_attach.qbo.pacing import Pacer
 from qbo_attach.qbo.realm import Realm
 from qbo_attach.stages.existing import (
+    Basis,
     _opened_again,
     _question,
     deleted,
@@ -95,10 +97,10 @@ class Client(SimClient):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """upload_plan.csv, and when QBO was asked for it ("": it was not)."""
+    """upload_plan.csv, and what it was made from."""
 
     rows: tuple[PlanRow, ...]
-    asked_at: str
+    basis: Basis
 
     @property
     def renamed(self) -> list[PlanRow]:
@@ -146,9 +148,13 @@ class PipelineRun(Run):
         pacer = Pacer(process)
         client = self._client(pacer)
         files = [group_file(row) for row in self.plan if row.action == Action.SEND]
+        if any(row.action in (Action.SEND, *KNOWN_ACTIONS) for row in self.plan):
+            self.made.basis.check(runlog.segments, asked=bool(files))
         if files:
             with _asking():
-                await refuse_if_changed(client, history, self.made.asked_at, lambda: self.plan)
+                await refuse_if_changed(
+                    client, history, self.made.basis.asked_at, lambda: self.plan
+                )
         self.session = session = self._opened(runlog, client, pacer)
         trial.world.say(f"process {process.holder.pid} begins: {_shown(self.plan)}")
         started = replace(self._started(), plan_rows=len(self.plan))
@@ -208,7 +214,8 @@ class PipelineRun(Run):
         listed = {one.path: one for one in sources.files.values()}
         rows = self.listed
         await self.process.sleep(0.01)
-        history = (await _read(segments, MemoryRows())).history
+        chain = await _read(segments, MemoryRows())
+        history = chain.history
         planner = Planner(REALM, history, built_in_file_types(), STORE)
         survey = planner.survey(lambda: rows)
         digests: dict[str, str] = {}
@@ -223,7 +230,8 @@ class PipelineRun(Run):
         entities = planner.entities_to_send(rows, survey, digests)
         again = self.vanished == "send"
         if not entities and not (again and history.done):
-            return Plan(tuple(planner.decide(rows, survey, digests)), "")
+            basis = Basis("", chain.segments)
+            return Plan(tuple(planner.decide(rows, survey, digests)), basis)
         client = self._client(Pacer(self.process))
         with _asking():
             reading, gone = await read_for_plan(
@@ -240,7 +248,8 @@ class PipelineRun(Run):
             unclear = planner.to_download(rows, survey, digests)
             with _asking():
                 await learn_digests(client, reading.existing, unclear)
-        return Plan(tuple(planner.decide(rows, survey, digests)), reading.asked_at)
+        basis = Basis("", chain.segments, reading.asked_at)
+        return Plan(tuple(planner.decide(rows, survey, digests)), basis)
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from qbo_attach.core.errors import NotStartedError, QboAttachError
 from qbo_attach.core.file_types import built_in_file_types
 from qbo_attach.core.model import Action, Attachable
 from qbo_attach.core.planned import (
+    KNOWN_ACTIONS,
     group_file,
     known_outcomes,
     new_facts,
@@ -26,7 +27,7 @@ from qbo_attach.engine.session import SessionOptions, UploadSession
 from qbo_attach.qbo.client import QboClient
 from qbo_attach.qbo.multipart import MarkerField
 from qbo_attach.qbo.pacing import Pacer
-from qbo_attach.stages.existing import refuse_if_changed
+from qbo_attach.stages.existing import Basis, refuse_if_changed
 from qbo_attach.storage.done_file import DoneFile
 from qbo_attach.storage.holder import Life
 from qbo_attach.storage.runlog import RunLog, _read, utc_text
@@ -91,7 +92,7 @@ class Run:
         trial, process, scenario = self.trial, self.process, self.trial.scenario
         rate = 0.0 if trial.network.calm else scenario.storage_rate
         segments = SimSegments(process, trial.log, rate)
-        asked_at = await self._plan_stage(segments)
+        basis = await self._plan_stage(segments)
         await process.sleep(self.pause_before_open_s)
         runlog = RunLog(
             segments,
@@ -110,10 +111,12 @@ class Run:
         pacer = Pacer(process)
         client = trial.client(process, trial.network, pacer, scenario.marker)
         files = [group_file(row) for row in self.plan if row.action == Action.SEND]
+        if any(row.action in (Action.SEND, *KNOWN_ACTIONS) for row in self.plan):
+            basis.check(runlog.segments, asked=False)
         if files or history.doubts:
             await client.company_name()
-        if files and asked_at:
-            await refuse_if_changed(client, history, asked_at, lambda: self.plan)
+        if files and basis.asked_at:
+            await refuse_if_changed(client, history, basis.asked_at, lambda: self.plan)
         self.session = session = UploadSession(
             clock=process,
             log=runlog,
@@ -156,14 +159,15 @@ class Run:
             if task.done() and not task.cancelled() and task.exception() is not None:
                 raise SimulationError(f"a task of the engine ended by {task.exception()!r}")
 
-    async def _plan_stage(self, segments: SimSegments) -> str:
-        """As stages.plan: what the next upload would do. Returns when QBO was asked, or ""."""
+    async def _plan_stage(self, segments: SimSegments) -> Basis:
+        """As stages.plan: what the next upload would do, and what that was made from."""
         process, trial = self.process, self.trial
         listed = list(trial.sources.files.values())
         await process.sleep(0.01)
+        chain = await _read(segments, self._rows())
         planner = Planner(
             realm_id=REALM,
-            history=(await _read(segments, self._rows())).history,
+            history=chain.history,
             file_types=built_in_file_types(),
             store=STORE,
         )
@@ -192,7 +196,7 @@ class Run:
                 unclear = planner.to_download(rows, survey, digests)
                 await learn_digests(client, planner.existing, unclear)
         self.plan = list(planner.decide(rows, survey, digests))
-        return asked_at
+        return Basis("", chain.segments, asked_at)
 
     def _rows(self) -> DoneRows:
         return DoneFile() if self.trial.scenario.rows_in_file else MemoryRows()

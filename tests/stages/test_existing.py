@@ -14,6 +14,7 @@ from qbo_attach.core.errors import NotStartedError
 from qbo_attach.core.tables import DUPS, PLAN, RUNLOG, PlanRow, RunLogRow
 from qbo_attach.fake_qbo.faults import Rule
 from qbo_attach.sample import read_expected
+from qbo_attach.stages.existing import BASIS_FILE
 from qbo_attach.stages.plan import run_plan
 from qbo_attach.stages.upload import UploadRun
 from qbo_attach.stages.whole import upload_and_report
@@ -227,3 +228,24 @@ def test_expected_of_the_sample_is_met_with_a_ladder_of_group_sizes(case: Case) 
     rows = read_table(Store(case.sample.log_dir), RUNLOG, RunLogRow)
     groups = Counter(row.request_id for row in rows if row.outcome == "success")
     assert list(groups.values())[:4] == [1, 2, 5, 10]
+
+
+@pytest.mark.parametrize("existing", ["check", "off"])
+def test_a_plan_that_another_run_overtook_is_refused_though_the_tree_has_moved(
+    case: Case, existing: str
+) -> None:
+    settings = case.settings(existing=existing)
+    plan_only(settings)
+    plan = Path(case.sample.log_dir, PLAN).read_bytes()
+    basis = Path(case.sample.log_dir, BASIS_FILE).read_bytes()
+    case.run(existing=existing)
+    held = case.attachables()
+    Path(case.sample.log_dir, PLAN).write_bytes(plan)
+    Path(case.sample.log_dir, BASIS_FILE).write_bytes(basis)
+    with pytest.raises(NotStartedError, match="another run has worked on this company"):
+        upload_and_report(settings, UploadRun(settings))
+    assert case.attachables() == held
+    Path(case.sample.log_dir, BASIS_FILE).unlink()
+    with pytest.raises(NotStartedError, match="run qbo-attach plan again"):
+        upload_and_report(settings, UploadRun(settings))
+    assert case.attachables() == held

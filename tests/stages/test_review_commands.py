@@ -5,18 +5,17 @@ from __future__ import annotations
 import json
 import os
 import pty
-import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from qbo_attach import cli
 from qbo_attach.core.tables import RECONCILIATION
 from tests.stages.books import Books, elsewhere
-from tests.stages.case import REALM, Case, opened
+from tests.stages.case import Case, opened
+from tests.stages.command import Command, commands, environment
 
 HOSTILE = "=cmd|' /C calc'!A0\x1b[2J\n+ fake line.pdf"
 
@@ -26,39 +25,13 @@ def case(tmp_path: Path) -> Iterator[Case]:
     yield from opened(tmp_path)
 
 
-def env(case: Case) -> dict[str, str]:
-    return {
-        **case.sample.environment(base_url=case.fake.base_url, realm_id=REALM),
-        "QBO_REQUESTS_PER_MIN": "60000",
-        "QBO_SETTLE_S": "0",
-    }
-
-
-Command = Callable[..., tuple[int, str, str]]
-
-
 @pytest.fixture
 def command(
     case: Case, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Iterator[Command]:
     """Runs `qbo-attach WORDS`: exit status, stdout, stderr."""
-    handlers = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
-    for name, value in env(case).items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.chdir(case.sample.url)
-
-    def run(*words: str) -> tuple[int, str, str]:
-        capsys.readouterr()
-        monkeypatch.setattr(sys, "argv", ["qbo-attach", *words])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        told = capsys.readouterr()
-        assert isinstance(ended.value.code, int)
-        return ended.value.code, told.out, told.err
-
-    yield run
-    for each, handler in handlers.items():
-        signal.signal(each, handler)
+    with commands(case, monkeypatch, capsys) as run:
+        yield run
 
 
 def test_equal_companies_print_nothing_on_stdout_and_exit_0(case: Case, command: Command) -> None:
@@ -167,7 +140,7 @@ def test_a_terminal_is_asked_first(case: Case, answer: str, status: int, held: i
     kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     with subprocess.Popen(
         [sys.executable, "-m", "qbo_attach.cli", "undo", "--run", run.run_id],
-        env={**kept, **env(case), "PYTHONPATH": str(Path(__file__).parents[2])},
+        env={**kept, **environment(case), "PYTHONPATH": str(Path(__file__).parents[2])},
         cwd=case.sample.url,
         stdin=theirs,
         stdout=subprocess.DEVNULL,
