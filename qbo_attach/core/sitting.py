@@ -186,6 +186,7 @@ class Sitting:
         """Decide all members of a shared name at once, in their order."""
         unsent: list[VerificationRow] = []
         contents: set[str] = set()
+        paths = {member.file_path for member in members}
         for member in members:
             settled = self._settled(member)
             digest = self.digest(member)
@@ -196,6 +197,10 @@ class Sitting:
             if digest not in (MISSING, CHANGED):
                 contents.add(digest or member.file_path)
         sent = self._held(natural_key, members)
+        for path, decision in self._resolved.items():
+            # Also what is there under the path that it had before.
+            if decision.action is Action.SKIP and decision.sha256 and path in paths:
+                sent.setdefault(decision.sha256, path)
         for path, decision in self._existing(natural_key, members, unsent).items():
             self._resolved[path] = decision
             if decision.sha256:

@@ -197,6 +197,13 @@ def test_one_vanished_file_explains_one_renamed_file_only() -> None:
     assert [plan[p].action for p in ("x/b.pdf", "x/c.pdf")] == ["skip", "send"]
 
 
+def test_an_equal_twin_of_a_renamed_one_is_a_duplicate() -> None:
+    history = done(sendable(verified("x/a.pdf"), A, "a (aaaaaaaa).pdf"))
+    rows = [verified("y/a.pdf"), verified("z/A.PDF")]
+    plan = planned(rows, history, {"y/a.pdf": A, "z/A.PDF": A})
+    assert [row.action for row in plan.values()] == ["skip", "duplicate_content"]
+
+
 def test_equal_content_under_one_name_is_sent_once_under_the_plain_name() -> None:
     rows = [verified("x/a.pdf"), verified("x/deeper/A.PDF")]
     plan = planned(rows, None, {"x/a.pdf": A, "x/deeper/A.PDF": A})

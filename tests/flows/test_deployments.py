@@ -82,7 +82,7 @@ def test_deployed_runs_on_disk_and_on_s3_send_each_file_once_and_a_second_run_no
                     said = stack.call("deployment", "run", f"migrate/{deployment}", "--watch")
                     assert "NeedsPerson" in said, said
                     assert differences(sample, log_dir, company, second, options) == []
-        wait_until(lambda: len(notes.told) == 4, 30, lambda: f"told {len(notes.told)} times")
+        wait_until(lambda: len(notes.told) == 4, 30, lambda: "\n".join(notes.told))
         assert all("need a person" in told and "NeedsPerson" in told for told in notes.told)
 
 
