@@ -186,7 +186,6 @@ class Sitting:
         """Decide all members of a shared name at once, in their order."""
         unsent: list[VerificationRow] = []
         contents: set[str] = set()
-        paths = {member.file_path for member in members}
         for member in members:
             settled = self._settled(member)
             digest = self.digest(member)
@@ -196,11 +195,7 @@ class Sitting:
                 self._resolved[member.file_path] = settled
             if digest not in (MISSING, CHANGED):
                 contents.add(digest or member.file_path)
-        sent = self._held(natural_key, members)
-        for path, decision in self._resolved.items():
-            # Also what is there under the path that it had before.
-            if decision.action is Action.SKIP and decision.sha256 and path in paths:
-                sent.setdefault(decision.sha256, path)
+        sent = self._moved(members) | self._held(natural_key, members)
         for path, decision in self._existing(natural_key, members, unsent).items():
             self._resolved[path] = decision
             if decision.sha256:
@@ -275,6 +270,15 @@ class Sitting:
                 self._taken[key] = digest
                 return key
         raise AssertionError("eight digest names are taken")  # pragma: no cover
+
+    def _moved(self, members: list[VerificationRow]) -> dict[str, str]:
+        """Digests that are at QBO since before a member had its path, and by which member."""
+        decided = ((m.file_path, self._resolved.get(m.file_path)) for m in members)
+        return {
+            decision.sha256: path
+            for path, decision in decided
+            if decision is not None and decision.action is Action.SKIP and decision.sha256
+        }
 
     def _held(self, natural_key: str, members: list[VerificationRow]) -> dict[str, str]:
         """Digests that are at QBO, or on their way, under these names; and by which path.
