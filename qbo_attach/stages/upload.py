@@ -52,7 +52,7 @@ from qbo_attach.stages.connection import (
     make_client,
     make_pacer,
 )
-from qbo_attach.stages.existing import deleted, read_basis, refuse_if_changed
+from qbo_attach.stages.existing import Basis, deleted, read_basis, refuse_if_changed
 from qbo_attach.stages.first_contact import approve_company
 from qbo_attach.stages.inputs import log_store
 from qbo_attach.stages.sources import StoredSources, store_name
@@ -265,15 +265,19 @@ class UploadRun:
                 f"the plan has {plan.rows} rows where the verification log has {ok} attachments "
                 "that are ok: run qbo-attach plan again, then upload"
             )
+        basis = read_basis(self._log, plan.sha256)
         if self.batches or self._known:
             asked = bool(self.batches) and settings.existing == "check"
-            read_basis(self._log, plan.sha256).check(runlog.segments, asked=asked)
+            basis.check(runlog.segments, asked=asked)
+        elif basis.segments != runlog.segments:
+            # Nothing of it is to be done, and a later plan has seen the files since.
+            records = []
         pacer = make_pacer(settings, clock)
         client = self._client = make_client(settings, pacer, clock)
         if self.batches or runlog.history.doubts:
             try:
                 self.company = await client.company_name()
-                await self._look_again(client, runlog.history, plan)
+                await self._look_again(client, runlog.history, basis)
             except QboError as error:
                 raise NotStartedError(f"nothing was sent: {error}") from error
         return runlog, plan, records, client, pacer
@@ -329,13 +333,13 @@ class UploadRun:
             if number % _ROWS_A_SEGMENT == 0:
                 await session.writer.flush()
 
-    async def _look_again(self, client: QboClient, history: History, plan: Artifact) -> None:
+    async def _look_again(self, client: QboClient, history: History, basis: Basis) -> None:
         """EXISTING=check: what the plan knew of QBO must still be so."""
         if self.settings.existing == "check" and self.batches:
             await refuse_if_changed(
                 client,
                 history,
-                read_basis(self._log, plan.sha256).asked_at,
+                basis.asked_at,
                 lambda: read_table(self._log, self._plan_name, PlanRow),
             )
 

@@ -150,6 +150,8 @@ class PipelineRun(Run):
         files = [group_file(row) for row in self.plan if row.action == Action.SEND]
         if any(row.action in (Action.SEND, *KNOWN_ACTIONS) for row in self.plan):
             self.made.basis.check(runlog.segments, asked=bool(files))
+        elif self.made.basis.segments != runlog.segments:
+            records = []
         if files:
             with _asking():
                 await refuse_if_changed(

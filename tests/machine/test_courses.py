@@ -97,3 +97,14 @@ def test_without_a_marker_what_hangs_on_two_entities_is_not_adopted_for_a_namesa
     run_once(machine)
     refs = sorted(one.ref_keys() for one in ledger(machine.trial))
     assert refs == [[("bill", "1")], [("bill", "1"), ("invoice", "8")]]
+
+
+def test_an_old_plan_that_sends_nothing_does_not_take_a_renamed_file_for_what_it_was() -> None:
+    machine = begun(SCAN)
+    run_once(machine)
+    machine.plan_alone(vanished="stop")
+    machine.renamed_file(index=0, folder="p", name="bill.pdf")
+    machine.new_file(("Bill", "1"), "q", "scan.pdf", 1)
+    run_once(machine)
+    run_once(machine, by_plan=True)
+    assert sorted(machine.history.done) == ["1/p/bill.pdf", "1/q/scan.pdf"]

@@ -113,6 +113,8 @@ class Run:
         files = [group_file(row) for row in self.plan if row.action == Action.SEND]
         if any(row.action in (Action.SEND, *KNOWN_ACTIONS) for row in self.plan):
             basis.check(runlog.segments, asked=False)
+        elif basis.segments != runlog.segments:
+            facts = []
         if files or history.doubts:
             await client.company_name()
         if files and basis.asked_at:

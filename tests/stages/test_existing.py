@@ -249,3 +249,22 @@ def test_a_plan_that_another_run_overtook_is_refused_though_the_tree_has_moved(
     with pytest.raises(NotStartedError, match="run qbo-attach plan again"):
         upload_and_report(settings, UploadRun(settings))
     assert case.attachables() == held
+
+
+def test_an_overtaken_plan_that_sends_nothing_leaves_what_a_later_one_learnt(case: Case) -> None:
+    settings = case.settings(skip_refused=True)
+    case.run(skip_refused=True)
+    first = case.sent_file()
+    second, third = first.with_name("second.pdf"), first.with_name("third.pdf")
+    first.rename(second)
+    plan_only(settings)
+    log = Path(case.sample.log_dir)
+    kept = {name: (log / name).read_bytes() for name in (PLAN, BASIS_FILE)}
+    second.rename(third)
+    case.run(skip_refused=True)
+    for name, data in kept.items():
+        (log / name).write_bytes(data)
+    upload_and_report(settings, UploadRun(settings))
+    plan_only(settings)
+    rows = read_table(Store(case.sample.log_dir), PLAN, PlanRow)
+    assert [row.reason for row in rows if row.file_name == third.name] == ["done"]
