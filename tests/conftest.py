@@ -24,6 +24,7 @@ from botocore.config import Config
 
 from qbo_attach.fake_qbo import running
 from qbo_attach.fake_qbo.server import RunningFake
+from qbo_attach.settings import Settings
 
 S3_KEY = "AKIDFORTESTS"
 S3_SECRET = "secret-for-tests"
@@ -79,6 +80,16 @@ class S3Server:
         name = f"test-{secrets.token_hex(6)}"
         self.client().create_bucket(Bucket=name)
         return f"s3://{name}"
+
+
+@pytest.fixture(autouse=True)
+def no_settings_of_the_shell(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the reader of the README has exported to try a run does not reach the tests."""
+    if request.node.get_closest_marker("sandbox") is None:
+        for name in Settings.model_fields:
+            monkeypatch.delenv(name.upper(), raising=False)
 
 
 @pytest.fixture(scope="session")

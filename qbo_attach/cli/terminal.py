@@ -79,7 +79,7 @@ def ask(question: str) -> bool:
     """Ask a person; only a `yes` is one. Ctrl-C ends the program, whatever else it would do."""
     handler = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        print(f"{plain(question)} Type yes to go on: ", end="", file=sys.stderr, flush=True)
+        print(f"{one_line(question)} Type yes to go on: ", end="", file=sys.stderr, flush=True)
         return sys.stdin.readline().strip().lower() == "yes"
     finally:
         signal.signal(signal.SIGINT, handler)
@@ -130,8 +130,18 @@ def stop_on_signals(stop: Callable[[Exception], None]) -> None:
         signal.signal(each, first)
 
 
+_SAID_AT_THE_END = {
+    0: "Complete: every file is accounted for.",
+    1: "Complete, but for what needs a person: see above, and report.html.",
+    3: "Not finished: run again, nothing is sent twice.",
+}
+"""By exit status."""
+
+
 def end_of_run(summary: RunSummary, *, as_json: bool) -> int:
     """Tell stdout what a run came to; returns its exit status."""
+    from qbo_attach.core.remedies import meaning
+
     if as_json:
         print(json.dumps(summary.as_json()))
         return summary.exit_status
@@ -139,7 +149,8 @@ def end_of_run(summary: RunSummary, *, as_json: bool) -> int:
     for title, counts in (("outcome", summary.outcomes), ("verification", summary.statuses)):
         print(f"{title}: {sum(counts.values()):,}")
         for name, count in sorted(counts.items()):
-            print(f"  {name:<26}{count:>9,}")
+            print(f"  {name:<26}{count:>9,}  {meaning(name)}".rstrip())
     for file, url in summary.files.items():
         print(f"{file}: {plain(url)}")
+    print(_SAID_AT_THE_END[summary.exit_status])
     return summary.exit_status

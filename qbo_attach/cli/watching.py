@@ -131,6 +131,8 @@ class Watch:
     def _asked(self, question: str) -> bool:
         if self._live is not None:
             self._live.stop()
+        if self._run is not None and self._how != "json":
+            self._company = self._run.company  # the question names it
         try:
             return ask(question)
         finally:
