@@ -11,15 +11,16 @@ from benchmarks.servers import FreshFake
 from benchmarks.uploads import UNLIMITED, Ground
 
 METHOD = (
-    "A sample for every few ms of CPU that the process has used (`ITIMER_PROF`, each tick): the "
+    "A look for every few ms of CPU that the process has used (`ITIMER_PROF`, each tick) at the "
     "stacks of the threads that do not wait. Innermost frame first, the first one of a room "
-    "named below owns the sample (benchmarks/sampled.py)."
+    "named below is charged with the CPU time that its thread has used since the last look "
+    "(benchmarks/sampled.py). `not seen`: of threads that had ended, and before the first look."
 )
 
 
 def measure(bench: Bench, section: Section, ground: Ground) -> None:
     """Shares of an upload in groups of 10 and of 1, limits off, no latency."""
-    found: dict[str, dict[str, int]] = {}
+    found: dict[str, dict[str, float]] = {}
     shares = bench.folder("cwd") / "shares.json"
     for group in (10,) if bench.quick else (10, 1):
         with FreshFake(bench.scratch) as fake:
@@ -42,7 +43,7 @@ def measure(bench: Bench, section: Section, ground: Ground) -> None:
         (name, *(f"{one.get(name, 0) / totals[kind]:.1%}" for kind, one in found.items()))
         for name in names
     ]
-    rows.append(("samples", *(f"{total:,}" for total in totals.values())))
+    rows.append(("CPU s in all", *(f"{total:.1f}" for total in totals.values())))
     title = f"Profile of an upload of {ground.files:,} files from the disk"
     section.tables.append(Table(title, ("share of CPU", *found), rows))
     section.notes.append(METHOD)

@@ -16,7 +16,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from qbo_attach.core.errors import SettingError
 from qbo_attach.core.masking import masked_options, masked_url
-from qbo_attach.storage.files import absolute_url, is_absolute
+from qbo_attach.storage.files import absolute_url, archive_of, is_absolute
 
 PRODUCTION_URL = "https://quickbooks.api.intuit.com"
 SANDBOX_URL = "https://sandbox-quickbooks.api.intuit.com"
@@ -158,6 +158,13 @@ class Settings(BaseSettings):
     @classmethod
     def _absolute(cls, url: str) -> str:
         return absolute_url(url)
+
+    @field_validator("data_dir", "log_dir", mode="after")
+    @classmethod
+    def _writable(cls, url: str) -> str:
+        if archive_of(url) is not None:
+            raise ValueError("a zip archive is only read; FILES_DIR alone may be one")
+        return url
 
     @field_validator(
         "mapping_overrides",

@@ -12,7 +12,7 @@ from fnmatch import translate
 
 from qbo_attach.core.file_types import extension_of
 
-JUNK_NAMES = ("Thumbs.db", "desktop.ini", ".DS_Store", "~$*")
+JUNK_NAMES = ("Thumbs.db", "desktop.ini", ".DS_Store", "._*", "~$*")
 JUNK = "junk"
 
 

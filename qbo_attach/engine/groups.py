@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from qbo_attach.core.chain import GroupFile, Intent
 from qbo_attach.core.history import SETTLED_LOOKS
 from qbo_attach.engine.ports import Sources
-from qbo_attach.qbo.body import BodySource
+from qbo_attach.qbo.body import JOINED_BYTES, BodyFailedError, BodySource
 from qbo_attach.qbo.multipart import UploadPart
 from qbo_attach.storage.place import SourceChangedError
 
@@ -66,11 +66,36 @@ class Group:
             for file in self.files
         ]
 
-    def bodies(self, sources: Sources) -> list[BodySource]:
-        """For each file, a door that opens its bytes and notes their digest when they are all."""
-        return [self._body(sources, file) for file in self.files]
+    async def bodies(self, sources: Sources) -> list[BodySource]:
+        """For each file, a door that opens its bytes, once, and notes their digest.
 
-    def _body(self, sources: Sources, file: GroupFile) -> BodySource:
+        What the client sends as one buffer is read here, all files at one go.
+
+        Raises:
+            BodyFailedError: a file of a small group could not be read.
+        """
+        if self.size_bytes > JOINED_BYTES:
+            return [self._streamed(sources, file) for file in self.files]
+        found = await sources.read_all(self.files)
+        return [self._read(index, found) for index in range(len(self.files))]
+
+    def _read(self, index: int, found: list[bytes | Exception]) -> BodySource:
+        """A file that was read; its bytes are let go when they are handed on."""
+        content = found[index]
+        if isinstance(content, Exception):
+            raise BodyFailedError(content, index=index, begun=False)
+        try:
+            self._note_digest(self.files[index], hashlib.sha256(content).hexdigest())
+        except SourceChangedError as error:
+            raise BodyFailedError(error, index=index, begun=False) from error
+        held = [content]
+
+        async def once() -> AsyncIterator[bytes]:
+            yield held.pop()
+
+        return once
+
+    def _streamed(self, sources: Sources, file: GroupFile) -> BodySource:
         async def pieces() -> AsyncIterator[bytes]:
             digest = hashlib.sha256()
             held = b""
@@ -80,12 +105,14 @@ class Group:
                     if held:
                         yield held
                     held = piece
-            found = digest.hexdigest()
-            if file.sha256 and found != file.sha256:
-                # The last piece is still here: the request cannot have been whole.
-                raise SourceChangedError(file.path, "its content is not what the plan read")
-            self.digests[file.key] = found
+            # The last piece is still here: if it raises, the request cannot have been whole.
+            self._note_digest(file, digest.hexdigest())
             if held:
                 yield held
 
         return pieces
+
+    def _note_digest(self, file: GroupFile, found: str) -> None:
+        if file.sha256 and found != file.sha256:
+            raise SourceChangedError(file.path, "its content is not what the plan read")
+        self.digests[file.key] = found

@@ -117,5 +117,8 @@ class Sources(Protocol):
     def pieces(self, file: GroupFile) -> AsyncIterator[bytes]:
         """Exactly the bytes of the file that was planned; raises SourceError for any other."""
 
+    async def read_all(self, files: Sequence[GroupFile]) -> list[bytes | Exception]:
+        """Small files whole, in order; the last may be what `pieces` raises for that file."""
+
     async def state(self, file: GroupFile) -> SourceState:
         """Whether the file is still the one that was planned, by size, time and etag."""

@@ -314,7 +314,7 @@ class UploadSession:
         try:
             answer = await self.company.upload(
                 group.parts(),
-                group.bodies(self.sources),
+                await group.bodies(self.sources),
                 request_id=group.request_id,
                 boundary=group.boundary,
                 before_first_byte=lambda: self._may_send(group),

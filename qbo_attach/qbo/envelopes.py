@@ -61,9 +61,9 @@ def get(record: object, name: str) -> Any:  # noqa: ANN401  # JSON
         return None
     if name in record:
         return record[name]
-    wanted = name.lower()
+    wanted, length = name.lower(), len(name)
     for key, value in record.items():
-        if isinstance(key, str) and key.lower() == wanted:
+        if isinstance(key, str) and len(key) == length and key.lower() == wanted:
             return value
     return None
 
@@ -168,7 +168,7 @@ def _refs(value: object) -> tuple[EntityRef, ...]:
         return ()
     refs = (get(ref, "EntityRef") for ref in value)
     return tuple(
-        EntityRef(text_of(get(ref, "type")), text_of(get(ref, "value")))
+        EntityRef(text_of(get(ref, "type")), identifier)
         for ref in refs
-        if text_of(get(ref, "value"))
+        if (identifier := text_of(get(ref, "value")))
     )

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
+from urllib.parse import urlencode
 
 import anyio
 import httpx
@@ -86,8 +87,7 @@ class Exchange:
         with self._lane() as lane:
             outgoing = lane.build_request(
                 request.method,
-                self._base_url + request.path,
-                params=request.query or None,
+                self._url(request),
                 headers=[*request.headers, ("Authorization", f"Bearer {token}")],
                 content=request.body if body is None else body,
             )
@@ -126,6 +126,11 @@ class Exchange:
         """Close all connections."""
         for lane in self._lanes:
             await lane.aclose()
+
+    def _url(self, request: Request) -> str:
+        """Whole: httpx would parse the address once more for each part that it adds itself."""
+        query = f"?{urlencode(request.query)}" if request.query else ""
+        return f"{self._base_url}{request.path}{query}"
 
     @contextmanager
     def _lane(self) -> Iterator[httpx.AsyncClient]:

@@ -27,6 +27,8 @@ _CONTENT_TYPE = re.compile(r"[!-~][ -~]{0,99}")
 _LONGEST_BOUNDARY = "-" * 70
 _LONGEST_SUFFIX = 9_999
 _CRLF = b"\r\n"
+_JSON = json.JSONEncoder(separators=(",", ":"))
+"""ASCII by escapes: some servers read a part by another charset than UTF-8."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,8 @@ def metadata(part: UploadPart, marker_field: MarkerField) -> dict[str, Any]:
     Raises:
         ValueError: the file name is not Unicode text (bytes that are not UTF-8).
     """
-    if any("\ud800" <= ch <= "\udfff" for ch in part.file_name):
+    name = part.file_name
+    if not name.isascii() and any("\ud800" <= ch <= "\udfff" for ch in name):
         raise ValueError(f"file name {part.file_name!r} is not UTF-8; rename the file")
     sent: dict[str, Any] = {
         "AttachableRef": [
@@ -118,8 +121,7 @@ def metadata(part: UploadPart, marker_field: MarkerField) -> dict[str, Any]:
 def _head(part: UploadPart, number: int, boundary: str, marker_field: MarkerField) -> bytes:
     if not _CONTENT_TYPE.fullmatch(part.content_type):
         raise ValueError(f"content type {part.content_type!r} cannot stand in a header")
-    # ASCII by escapes: some servers read a part by another charset than UTF-8.
-    described = json.dumps(metadata(part, marker_field), separators=(",", ":"))
+    described = _JSON.encode(metadata(part, marker_field))
     disposition = "Content-Disposition: form-data; name="
     lines = (
         f"--{boundary}",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import aclosing
 
 from qbo_attach.core.chain import GroupFile
@@ -12,7 +12,7 @@ from qbo_attach.core.model import ListedFile
 from qbo_attach.core.planning import CHANGED, MISSING, same_facts
 from qbo_attach.core.tables import VerificationRow
 from qbo_attach.engine.ports import SourceState
-from qbo_attach.storage.files import Store
+from qbo_attach.storage.files import Store, archive_of
 from qbo_attach.storage.place import SourceChangedError, SourceMissingError
 
 _DIGESTS_AT_ONCE = 8
@@ -26,9 +26,11 @@ class StoredSources:
 
     def pieces(self, file: GroupFile) -> AsyncIterator[bytes]:
         """See engine.ports.Sources."""
-        return self._store.read_pieces(
-            ListedFile(file.path, file.size_bytes, file.modified_at, file.etag)
-        )
+        return self._store.read_pieces(_listed(file))
+
+    async def read_all(self, files: Sequence[GroupFile]) -> list[bytes | Exception]:
+        """See engine.ports.Sources."""
+        return await self._store.read_all([_listed(file) for file in files])
 
     async def state(self, file: GroupFile) -> SourceState:
         """See engine.ports.Sources."""
@@ -41,6 +43,10 @@ class StoredSources:
             etags_compare=True,
         )
         return SourceState.UNCHANGED if same else SourceState.CHANGED
+
+
+def _listed(file: GroupFile) -> ListedFile:
+    return ListedFile(file.path, file.size_bytes, file.modified_at, file.etag)
 
 
 def read_digests(store: Store, rows: Iterable[VerificationRow]) -> dict[str, str]:
@@ -75,6 +81,11 @@ async def _digest(store: Store, row: VerificationRow) -> str:
 
 
 def store_name(files_dir: str) -> str:
-    """Names the store that a folder lies in: scheme and host or bucket; `disk` for a path."""
+    """Names the store that a folder lies in: scheme and host or bucket; `disk` for a path.
+
+    `zip` for an archive wherever it lies: its etags are CRC-32s, which compare among archives.
+    """
+    if archive_of(files_dir) is not None:
+        return "zip"
     scheme, separator, rest = files_dir.partition("://")
     return f"{scheme}://{rest.partition('/')[0]}" if separator else "disk"

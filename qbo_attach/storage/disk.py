@@ -7,7 +7,7 @@ import errno
 import io
 import os
 import stat
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
@@ -122,31 +122,54 @@ class Disk:
             if data:
                 yield data
             return
-        stream = await self._in_thread(lambda: self._open_listed(file))
+        stream = await self._in_thread(lambda: io.FileIO(self._open_listed(file), "rb"))
         try:
             left = file.size_bytes
             while left:
                 piece = await self._in_thread(lambda n=left: stream.read(min(n, _PIECE_BYTES)))  # type: ignore[misc]  # n is an int
                 left -= len(piece)
                 if not left or not piece:
-                    await self._in_thread(lambda: _check_open(file, stream))
+                    await self._in_thread(lambda: _check_open(file, stream.fileno()))
                 if not piece:
                     raise SourceChangedError(file.path, "became shorter while it was read")
                 yield piece
         finally:
             stream.close()
 
-    def _read_small(self, file: ListedFile) -> bytes:
-        with self._open_listed(file) as stream:
-            data = stream.read(file.size_bytes + 1)
-            _check_open(file, stream)
-            if len(data) != file.size_bytes:
-                raise SourceChangedError(file.path, "changed its size while it was read")
-            return data
+    async def read_all(self, files: Sequence[ListedFile]) -> list[bytes | Exception]:
+        """See `Store.read_all`; each file has the deadline for itself."""
+        found: list[bytes | Exception] = []
 
-    def _open_listed(self, file: ListedFile) -> io.FileIO:
+        def work() -> None:
+            try:
+                for file in files:
+                    found.append(self._read_small(file))  # noqa: PERF401  # one by one, for the wait
+            except Exception as error:  # noqa: BLE001  # told to whoever asked
+                found.append(error)
+
+        reading = asyncio.wrap_future(in_own_thread(work))
+        while not reading.done():
+            had = len(found)
+            await asyncio.wait((reading,), timeout=self._deadline_s)
+            if not reading.done() and len(found) == had:
+                return [*found[:had], self._silent()]
+        return found
+
+    def _read_small(self, file: ListedFile) -> bytes:
+        descriptor = self._open_listed(file)
         try:
-            stream = io.FileIO(os.open(self._path(file.path), _READ_LISTED), "rb")
+            data = os.read(descriptor, file.size_bytes + 1)
+            _check_open(file, descriptor)
+        finally:
+            os.close(descriptor)
+        if len(data) != file.size_bytes:
+            raise SourceChangedError(file.path, "changed its size while it was read")
+        return data
+
+    def _open_listed(self, file: ListedFile) -> int:
+        """A descriptor of the file, which is the listed one."""
+        try:
+            descriptor = os.open(self._path(file.path), _READ_LISTED)
         except (FileNotFoundError, NotADirectoryError) as error:
             raise SourceMissingError(file.path, "is not there any more") from error
         except PermissionError as error:
@@ -156,11 +179,11 @@ class Disk:
                 raise SourceChangedError(file.path, "is no regular file any more") from error
             raise self._failed(file.path, error) from error
         try:
-            _check_open(file, stream)
+            _check_open(file, descriptor)
         except BaseException:
-            stream.close()
+            os.close(descriptor)
             raise
-        return stream
+        return descriptor
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         """Run blocking work beside the loop; a disk (a mounted share) that hangs ends the wait."""
@@ -169,9 +192,10 @@ class Disk:
                 asyncio.wrap_future(in_own_thread(work)), self._deadline_s
             )
         except (TimeoutError, asyncio.TimeoutError) as error:
-            raise StorageError(
-                self._root, f"the disk gave no answer within {self._deadline_s:g} s"
-            ) from error
+            raise self._silent() from error
+
+    def _silent(self) -> StorageError:
+        return StorageError(self._root, f"the disk gave no answer within {self._deadline_s:g} s")
 
     @contextmanager
     def writing(self, path: str, *, private: bool) -> Iterator[BinaryIO]:
@@ -325,8 +349,8 @@ def _may_read(mode: int, path: str) -> bool:
     return os.access(path, os.R_OK, effective_ids=_EFFECTIVE)
 
 
-def _check_open(file: ListedFile, stream: io.FileIO) -> None:
-    now = _as_listed(file.path, os.fstat(stream.fileno()))
+def _check_open(file: ListedFile, descriptor: int) -> None:
+    now = _as_listed(file.path, os.fstat(descriptor))
     if now.problem:
         raise SourceChangedError(file.path, "is no regular file any more")
     check_unchanged(file, now)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import AsyncIterator, Iterator, Mapping
+import os
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from typing import BinaryIO
 
@@ -18,7 +19,7 @@ from qbo_attach.storage.place import (
     SourceUnreadableError,
     own_temporary_name,
 )
-from qbo_attach.storage.urls import absolute_url, is_absolute, join, scheme_of
+from qbo_attach.storage.urls import absolute_url, archive_of, is_absolute, join, scheme_of, split
 
 __all__ = [
     "SourceChangedError",
@@ -27,12 +28,15 @@ __all__ = [
     "SourceUnreadableError",
     "Store",
     "absolute_url",
+    "archive_of",
     "is_absolute",
 ]
 
 
 class Store:
     """A folder at an fsspec URL or a plain path; every path below is relative to it, with `/`.
+
+    A zip archive, or a folder in one (`urls.archive_of`), is such a folder that is only read.
 
     Nothing is touched before the first call. A store may be shared by threads. Every call ends:
     a server (or a mounted disk, for `read_pieces`) that stays silent for `deadline_s` seconds
@@ -66,11 +70,12 @@ class Store:
 
         What cannot be read is a row all the same, with `problem`: a file or folder without
         permission, a special file, a name that vanished during the listing, an S3 object in an
-        archive, an S3 "folder" key that holds bytes. Symbolic links are not followed, neither
-        out of the tree, where they would leave what the user named, nor within, where they
-        would double a file: each is a row with a problem that says where it points. The folder
-        itself may be a link. Keys ending in `/` without bytes (how S3 tools mark folders) are
-        no files and are passed over; so are empty folders.
+        archive, an S3 "folder" key that holds bytes, a zip member that is encrypted or whose path
+        leads out of the archive. Symbolic links are not followed, neither out of the tree, where
+        they would leave what the user named, nor within, where they would double a file: each is
+        a row with a problem that says where it points. The folder itself may be a link. Keys
+        ending in `/` without bytes (how S3 tools mark folders) are no files and are passed over;
+        so are empty folders.
 
         Raises:
             StorageError: the folder is not there (on S3: nothing has this prefix) or cannot be
@@ -121,6 +126,15 @@ class Store:
                 before the last byte is handed out, so that a mixed file never looks complete.
         """
         return self._place.read_pieces(file)
+
+    async def read_all(self, files: Sequence[ListedFile]) -> list[bytes | Exception]:
+        """Read a few small files, each exactly as it was listed; a disk gives them at one go.
+
+        Returns:
+            The bytes of each, in order. If one cannot be read, the last entry is the error that
+            `read_pieces` raises for it, and the files after it are not read.
+        """
+        return await self._place.read_all(files)
 
     def writing(self, path: str, *, private: bool = False) -> AbstractContextManager[BinaryIO]:
         """Write a file that appears whole and durable when the block ends.
@@ -183,6 +197,9 @@ class Store:
 
 def _place(url: str, options: Mapping[str, object], deadline_s: float) -> Place:
     scheme = scheme_of(url)
+    archive = archive_of(url)
+    if archive is not None:
+        return _archive(url, *archive, options, deadline_s)
     if not scheme:
         return Disk(url, deadline_s=deadline_s)
     if scheme == "s3" and "::" not in url:
@@ -192,3 +209,17 @@ def _place(url: str, options: Mapping[str, object], deadline_s: float) -> Place:
     from qbo_attach.storage.remote import Remote
 
     return Remote(url, options, deadline_s=deadline_s)
+
+
+def _archive(
+    url: str, outer: str, folder: str, options: Mapping[str, object], deadline_s: float
+) -> Place:
+    from qbo_attach.storage.archive import Archive
+
+    scheme = scheme_of(outer)
+    if not scheme:
+        outer = absolute_url(os.path.realpath(outer))  # it may be a link, as a folder may
+    nested = options.get(scheme, options)  # as fsspec has a chain's options: by link
+    container, name = split(outer)
+    place = _place(container, nested if isinstance(nested, Mapping) else options, deadline_s)
+    return Archive(url, folder, place, name, deadline_s=deadline_s)

@@ -7,7 +7,7 @@ import concurrent.futures
 import io
 import tempfile
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from typing import Any, BinaryIO, TypeVar, cast
@@ -29,6 +29,7 @@ from qbo_attach.storage.place import (
     in_own_thread,
     is_own_temporary,
     moment_text,
+    read_each,
     utc_text,
 )
 from qbo_attach.storage.urls import scheme_of
@@ -168,6 +169,10 @@ class Remote:
                 yield piece
         finally:
             stream.close()
+
+    async def read_all(self, files: Sequence[ListedFile]) -> list[bytes | Exception]:
+        """See `Store.read_all`."""
+        return await read_each(self.read_pieces, files)
 
     def _read_small(self, file: ListedFile) -> bytes:
         self._check_listed(file)

@@ -12,7 +12,7 @@ import io
 import tempfile
 import threading
 import time
-from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, TypeVar
@@ -31,6 +31,7 @@ from qbo_attach.storage.place import (
     check_unchanged,
     is_own_temporary,
     moment_text,
+    read_each,
 )
 from qbo_attach.storage.s3_errors import (
     S3Failure,
@@ -149,15 +150,15 @@ class Bucket:
         """See `Store.open_binary`."""
         return io.BufferedReader(_Ranges(self, path), PIECE_BYTES)
 
-    def read_range(self, path: str, start: int, etag: str) -> _Piece:
-        """A piece of one version of an object, for `open_binary`.
+    def read_range(self, path: str, start: int, etag: str, size: int = PIECE_BYTES) -> _Piece:
+        """A piece of one version of an object, for `open_binary` and for archives.
 
         Raises:
             FileNotFoundError: it is not there.
             StorageError: it was replaced since its first piece was read, or cannot be read.
         """
         try:
-            return self._run(self._get(path, start=start, etag=etag))
+            return self._run(self._get(path, start=start, etag=etag, size=size))
         except S3Failure as error:
             if is_missing_key(error):
                 raise FileNotFoundError(f"{self._url}/{path}") from error
@@ -171,7 +172,8 @@ class Bucket:
 
     async def read_pieces(self, file: ListedFile) -> AsyncIterator[bytes]:
         """See `Store.read_pieces`."""
-        await asyncio.to_thread(self._fs)  # importing and connecting would hold up the loop
+        if self._opened is None:
+            await asyncio.to_thread(self._fs)  # importing and connecting would hold up the loop
         if file.size_bytes <= SMALL_BYTES:
             piece = await self._listed_piece(
                 file, self._start(self._get(file.path, etag=file.etag))
@@ -193,6 +195,10 @@ class Bucket:
         finally:
             ahead.cancel()
 
+    async def read_all(self, files: Sequence[ListedFile]) -> list[bytes | Exception]:
+        """See `Store.read_all`."""
+        return await read_each(self.read_pieces, files)
+
     async def _listed_piece(
         self, file: ListedFile, asked: concurrent.futures.Future[_Piece], start: int = 0
     ) -> _Piece:
@@ -209,11 +215,13 @@ class Bucket:
             raise SourceChangedError(file.path, "came with another length than it was listed with")
         return piece
 
-    async def _get(self, path: str, *, start: int | None = None, etag: str = "") -> _Piece:
+    async def _get(
+        self, path: str, *, start: int | None = None, etag: str = "", size: int = PIECE_BYTES
+    ) -> _Piece:
         """Get an object, or a piece of it from `start` on; a cut answer is asked for again."""
         pins: dict[str, str] = {"IfMatch": f'"{etag}"'} if etag else {}
         if start is not None:
-            pins["Range"] = f"bytes={start}-{start + PIECE_BYTES - 1}"
+            pins["Range"] = f"bytes={start}-{start + size - 1}"
         for attempt in range(1, _READ_ATTEMPTS + 1):
             answer = await self._request("get_object", Key=self._prefix + path, **pins)
             body = answer["Body"]

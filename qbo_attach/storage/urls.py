@@ -73,6 +73,27 @@ def split(url: str) -> tuple[str, str]:
     return "::".join(links), name
 
 
+def archive_of(url: str) -> tuple[str, str] | None:
+    """A place in a zip archive as the archive's URL and the folder in it; None for other places.
+
+    `/data/Attach.zip` and `s3://bucket/Attach.zip` mean all of the archive, `zip://Attach::` before
+    them that folder of it.
+
+    Raises:
+        StorageError: `zip://` without an archive behind it, or an archive in an archive.
+    """
+    scheme = scheme_of(url)
+    first, *rest = url.split("::") if scheme else [url]
+    if scheme != "zip":
+        return (url, "") if not rest and url.lower().endswith(".zip") else None
+    if not rest:
+        raise StorageError(url, "names no archive; give its path or URL alone, /data/Attach.zip")
+    outer = "::".join(rest)
+    if scheme_of(outer) == "zip":
+        raise StorageError(url, "is an archive in an archive; unpack the outer one")
+    return outer, first.partition("://")[2]
+
+
 def _bare(folder: str) -> set[str]:
     """A folder of only a scheme (`memory:/`) needs its slash back."""
     return {folder} if folder.endswith(":/") else set()

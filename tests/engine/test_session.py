@@ -23,6 +23,7 @@ from qbo_attach.qbo.multipart import UploadPart
 from qbo_attach.qbo.pacing import Pacer
 from qbo_attach.qbo.wire import ItemAnswer, UploadAnswer
 from qbo_attach.storage.holder import Life
+from qbo_attach.storage.place import read_each
 from tests.qbo.virtual_clock import VirtualClock
 from tests.storage.test_runlog import MemorySegments, runlog
 
@@ -142,6 +143,9 @@ class Sources:
 
     async def pieces(self, file: GroupFile) -> AsyncIterator[bytes]:  # noqa: ARG002 - the protocol's
         yield b"abc"
+
+    async def read_all(self, files: Sequence[GroupFile]) -> list[bytes | Exception]:
+        return await read_each(self.pieces, files)
 
     async def state(self, file: GroupFile) -> SourceState:  # noqa: ARG002 - the protocol's
         return SourceState.UNCHANGED

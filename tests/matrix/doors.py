@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -13,6 +13,7 @@ from qbo_attach.core.credentials import Tokens
 from qbo_attach.core.naming import idempotency_key
 from qbo_attach.engine.ports import SourceState
 from qbo_attach.fake_qbo.options import REALM
+from qbo_attach.storage.place import read_each
 from tests.qbo.virtual_clock import VirtualClock
 
 T = TypeVar("T")
@@ -59,6 +60,9 @@ class Sources:
             raise found
         for start in range(0, len(found), _PIECE_BYTES):
             yield found[start : start + _PIECE_BYTES]
+
+    async def read_all(self, files: Sequence[GroupFile]) -> list[bytes | Exception]:
+        return await read_each(self.pieces, files)
 
     async def state(self, file: GroupFile) -> SourceState:
         return self.states.get(file.path, SourceState.UNCHANGED)

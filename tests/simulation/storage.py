@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 from qbo_attach.core.chain import GroupFile
 from qbo_attach.core.errors import StorageError
 from qbo_attach.core.planning import CHANGED, MISSING, same_facts
 from qbo_attach.engine.ports import SourceState
-from qbo_attach.storage.place import SourceChangedError, SourceMissingError
+from qbo_attach.storage.place import SourceChangedError, SourceMissingError, read_each
 from tests.simulation.scenario import Source
 from tests.simulation.world import Process, World
 
@@ -148,6 +148,10 @@ class SimSources:
             yield before.content[:half]
         self._planned(file)
         yield before.content[half:]
+
+    async def read_all(self, files: Sequence[GroupFile]) -> list[bytes | Exception]:
+        """See engine.ports.Sources."""
+        return await read_each(self.pieces, files)
 
     def _planned(self, file: GroupFile) -> Source:
         now = self._folder.files.get(file.path)

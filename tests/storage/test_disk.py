@@ -290,6 +290,31 @@ def test_a_disk_that_hangs_ends_at_the_deadline(
     assert asyncio.run(read()) < 2
 
 
+def test_a_disk_that_hangs_amid_several_files_ends_at_the_deadline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in "abc":
+        (tmp_path / name).write_bytes(b"x")
+    release = threading.Event()
+    real = os.open
+
+    def hang(path: str, flags: int, mode: int = 0o777) -> int:
+        if path.endswith("/b"):
+            release.wait(10)
+        return real(path, flags, mode)
+
+    monkeypatch.setattr(os, "open", hang)
+    store = Store(str(tmp_path), deadline_s=0.2)
+    try:
+        found = asyncio.run(store.read_all([ListedFile(name, 1) for name in "abc"]))
+    finally:
+        release.set()
+    assert found[0] == b"x"
+    assert isinstance(found[1], StorageError)
+    assert "no answer within 0.2 s" in str(found[1])
+    assert len(found) == 2
+
+
 @pytest.mark.parametrize(
     ("seconds", "micros", "text"),
     [

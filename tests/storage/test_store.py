@@ -250,3 +250,22 @@ def test_a_table_can_be_read_from_any_place_within_it(store: Store) -> None:
         for offset in (len(data) - 5, 0, PIECE_BYTES - 3, 17):
             stream.seek(offset)
             assert stream.read(9) == data[offset : offset + 9]
+
+
+class TestReadAll:
+    def test_small_files_come_whole_and_in_order(self, store: Store) -> None:
+        bodies = {f"f{n}": b"%d" % n * n for n in (3, 1, 2)}
+        for path, body in bodies.items():
+            put(store, path, body)
+        files = [listed(store, path) for path in bodies]
+        assert asyncio.run(store.read_all(files)) == list(bodies.values())
+
+    def test_the_first_that_cannot_be_read_is_the_last_entry(self, store: Store) -> None:
+        put(store, "f", b"a")
+        there, gone = listed(store, "f"), ListedFile("gone", 1)
+        body, error = asyncio.run(store.read_all([there, gone, there]))
+        assert body == b"a"
+        assert isinstance(error, SourceMissingError)
+        longer = ListedFile("f", 2, there.modified_at, there.etag)
+        (changed,) = asyncio.run(store.read_all([longer, there]))
+        assert isinstance(changed, SourceChangedError)
