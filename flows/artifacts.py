@@ -41,6 +41,17 @@ def harmless() -> Iterator[None]:
         get_run_logger().warning("Not shown in the UI: %s: %s", type(error).__name__, error)
 
 
+def letters(text: str) -> str:
+    """Text that came from files, tables or QBO, as the UI's Markdown shows it letter by letter.
+
+    The UI reads every text as Markdown, also the cells of a table: without this a file's name could
+    be a link, or a picture that the reader's browser fetches.
+    """
+    from qbo_attach.stages.report_page import plain_markdown
+
+    return str(plain_markdown(text))
+
+
 def show_summary(
     settings: Settings,
     title: str,
@@ -63,7 +74,7 @@ def show_summary(
         create_markdown_artifact(
             text,
             key=f"summary-{settings.realm_id}",
-            description=title,
+            description=letters(title),
             _sync=True,  # type: ignore[call-arg]  # Prefect's switch, also for calls from a loop
         )
 
@@ -79,13 +90,13 @@ def summary_text(
 ) -> str:
     """Markdown: files by status, of these the planned by outcome or action, notes, links.
 
-    The first note stands on top.
+    The first note stands on top, and is Markdown; whatever else is text is shown as it is.
     """
     first, *rest = notes
-    lines = [f"# {title}", "", first, ""]
+    lines = [f"# {letters(title)}", "", first, ""]
     lines += _counted("Files of the tree", statuses)
     lines += _counted("Of these `ok`", outcomes)
-    lines += ["## Notes", "", *(f"- {note}" for note in rest), ""]
+    lines += ["## Notes", "", *(f"- {letters(note)}" for note in rest), ""]
     lines += ["## Tables", "", "| Table | Rows |", "| --- | ---: |"]
     lines += [f"| {linked(log.name, log.url)} | {_rows(log)} |" for log in logs]
     return "\n".join([*lines, "", f"Logs and run log: {linked(log_dir, log_dir)}", ""])
@@ -174,8 +185,8 @@ class NeedsPerson:
             "what": what,
             "attachments": count,
             "remedy": REMEDIES.get(what, ""),
-            "reason": reason,
-            "examples": "\n".join(self.examples[what, reason]),
+            "reason": letters(reason),
+            "examples": "\n".join(map(letters, self.examples[what, reason])),
         }
 
 

@@ -25,7 +25,7 @@ from prefect.settings import PREFECT_UI_URL
 from prefect.states import Cancelling, Completed, Failed
 from pydantic import Field
 
-from flows.artifacts import harmless
+from flows.artifacts import harmless, letters
 from flows.companies import Company, read_companies
 from flows.configuration import run_settings
 from qbo_attach.core.errors import QboAttachError
@@ -52,10 +52,10 @@ class Ended:
         base = PREFECT_UI_URL.value()
         link = f"{base}/runs/flow-run/{self.flow_run_id}" if base and self.flow_run_id else ""
         return {
-            "company": self.company.name,
+            "company": letters(self.company.name),
             "realm": self.company.realm_id,
             "state": self.state,
-            "what happened, what next": self.message,
+            "what happened, what next": letters(self.message),
             "runs": self.runs,
             "logs": self.company.log_dir,
             "flow run": link or self.flow_run_id,

@@ -11,7 +11,7 @@ from prefect.client.schemas import State
 from prefect.states import Cancelled, Completed, Failed
 from pydantic import Field
 
-from flows.artifacts import ROWS_SHOWN, harmless, linked
+from flows.artifacts import ROWS_SHOWN, harmless, letters, linked
 from flows.configuration import run_settings
 from qbo_attach.core.differences import MARKS
 from qbo_attach.core.errors import LeaseHeldError, QboAttachError
@@ -37,7 +37,8 @@ def reconcile_task(settings: Settings, depth: Depth) -> Reconciled:
         if MARKS[row.state] != "=" and len(shown) < ROWS_SHOWN:
             entity = f"{row.found_entity_type}:{row.found_entity_id}".strip(":")
             where = row.file_path or f"{entity}/{row.found_file_name}"
-            shown.append({"what": row.state, "where": where, "reason": row.reason})
+            reason = letters(row.reason)
+            shown.append({"what": row.state, "where": letters(where), "reason": reason})
 
     found = run_reconcile(settings, depth, keep)
     if shown:
@@ -131,7 +132,7 @@ def _summary(settings: Settings, found: Reconciled) -> None:
         for state, mark in MARKS.items()
         if counts.get(state)
     ]
-    lines += ["", *(f"- {note}" for note in found.result.notes), ""]
+    lines += ["", *(f"- {letters(note)}" for note in found.result.notes), ""]
     lines += [f"- {linked(table.name, table.url)}" for table in found.result.artifacts]
     with harmless():
         create_markdown_artifact(

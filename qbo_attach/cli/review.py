@@ -70,7 +70,7 @@ def reconcile(
         told = ", ".join(f"{name} {n:,}" for name, n in sorted(mended.outcomes.items()))
         print(f"Repair, run {mended.run_id}: {told}", file=sys.stderr)
         for note in (*mended.notes, *filter(None, [mended.stopped])):
-            print(f"  {plain(note)}", file=sys.stderr)
+            print(f"  {one_line(note)}", file=sys.stderr)
         if mended.stopped:
             return 3
         found = _reconciled(settings, depth, tell_row)
@@ -96,7 +96,7 @@ def _reconciled(
         if count:
             print(f"  {mark} {state!s:<18}{count:>9,}", file=sys.stderr)
     for note in found.result.notes:
-        print(f"  {plain(note)}", file=sys.stderr)
+        print(f"  {one_line(note)}", file=sys.stderr)
     for artifact in found.result.artifacts:
         print(f"{artifact.name}: {plain(artifact.url)}", file=sys.stderr)
     return found
@@ -179,7 +179,7 @@ def undo(
     undone = run_undo(settings, undoable, told, stop_on_signals)
     _sum_up(undone.counts)
     if undone.stopped:
-        print(f"qbo-attach: {plain(undone.stopped)}; run it again to go on", file=sys.stderr)
+        print(f"qbo-attach: {one_line(undone.stopped)}; run it again to go on", file=sys.stderr)
     elif undone.counts.get("deleted"):
         print("The next run sends these files again.", file=sys.stderr)
     if json:
@@ -211,10 +211,10 @@ def _ask(settings: Settings, undoable: Undoable) -> None:
             "undo deletes attachables, and there is no terminal to ask in: see with --dry-run what "
             "would go, then give --yes. Nothing was deleted"
         )
-    where = f"{undoable.company} ({settings.realm_id})"
+    where = one_line(f"{undoable.company} ({settings.realm_id})")
     only = ", ".join(map(str, sorted(undoable.entities)))
     print(
-        f"{len(undoable.keys):,} attachables that run {undoable.run_id} made in {plain(where)}"
+        f"{len(undoable.keys):,} attachables that run {undoable.run_id} made in {where}"
         f"{plain(f', on {only}') if only else ''} will be deleted from QBO, but for those that "
         "somebody has changed since. The next run would send their files again.",
         file=sys.stderr,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 _PAGES = {
     "Bill": "bill?txnId={id}",
     "BillPayment": "billpayment?txnId={id}",
@@ -32,4 +34,4 @@ def entity_link(ref_type: str, qbo_id: str, *, sandbox: bool) -> str:
     if page is None:
         return ""
     host = "app.sandbox.qbo.intuit.com" if sandbox else "app.qbo.intuit.com"
-    return f"https://{host}/app/{page.format(id=qbo_id)}"
+    return f"https://{host}/app/{page.format(id=quote(qbo_id, safe=''))}"

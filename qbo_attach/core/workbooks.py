@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import io
+import zlib
 from collections.abc import Iterator
 from datetime import date, datetime
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from qbo_attach.core.errors import TableError
 from qbo_attach.core.tables import open_text, records
 
+if TYPE_CHECKING:
+    from openpyxl.worksheet._read_only import ReadOnlyWorksheet
+
 _ZIP = b"PK\x03\x04"
 _MOST_BYTES = 2_000_000_000
 """A workbook is packed up to a thousand times smaller; a malicious one would fill the machine."""
+
+
+_UNREADABLE = (
+    *(KeyError, IndexError, ValueError, TypeError, OSError, EOFError, RuntimeError),
+    *(zlib.error, SyntaxError),
+)
+"""What openpyxl and its parts raise of a broken workbook; broken XML is a SyntaxError."""
 
 
 class Number(str):
@@ -84,15 +95,13 @@ def _workbook(stream: io.BytesIO, url: str) -> Iterator[Sheet]:
             problem = f"unpacks to more than {_MOST_BYTES:,} bytes; export it as CSV"
             raise TableError(url, problem)
         book = load_workbook(stream, read_only=True, data_only=True)
-    except (BadZipFile, KeyError, ValueError, OSError) as error:
-        raise TableError(url, f"is not readable as a workbook ({error})") from error
+    except (BadZipFile, *_UNREADABLE) as error:
+        raise _broken(url, error) from error
     try:
         for sheet in book.worksheets:
             # Sizes that some exporters write are wrong, and would cut the sheet short.
             sheet.reset_dimensions()
-            lines = enumerate(
-                ([_cell(v) for v in values] for values in sheet.iter_rows(values_only=True)), 1
-            )
+            lines = enumerate(_cells(sheet, f"{url}, {sheet.title}"), 1)
             first = next(lines, None)
             if first is None or not any(first[1]):
                 continue
@@ -101,6 +110,21 @@ def _workbook(stream: io.BytesIO, url: str) -> Iterator[Sheet]:
             yield Sheet(sheet.title, place, header, _rows(lines, len(header), place))
     finally:
         book.close()
+
+
+def _cells(sheet: ReadOnlyWorksheet, place: str) -> Iterator[list[str]]:
+    from zipfile import BadZipFile
+
+    try:
+        for values in sheet.iter_rows(values_only=True):
+            yield [_cell(value) for value in values]
+    except (BadZipFile, *_UNREADABLE) as error:
+        raise _broken(place, error) from error
+
+
+def _broken(place: str, error: BaseException) -> TableError:
+    said = " ".join(str(error).split())
+    return TableError(place, f"is not readable as a workbook ({said}); export it as CSV")
 
 
 def _cell(value: object) -> str:

@@ -93,6 +93,8 @@ class Behaviour:
     """How long a new attachable stays invisible to queries."""
     latency_ms: float = 0.0
     """Before each answer of the API."""
+    company_name: str = ""
+    """Empty: Fake Company and the realm."""
     book_close_date: str = ""
     """The company's closing date (YYYY-MM-DD), as its preferences tell it; "" for none."""
     clock_offset_s: float = 0.0

@@ -41,8 +41,9 @@ def _run(query: q.Query, realm: str, base_url: str, state: State) -> JSON:
     if name == "QbdtEntityIdMapping" and state.behaviour.qbdt != "absent":
         return _run_mapping(query, state)
     if name in ("CompanyInfo", "Preferences"):
-        closing = state.behaviour.book_close_date
-        entity = company_info(realm) if name == "CompanyInfo" else preferences(closing)
+        told = state.behaviour
+        info = company_info(realm, told.company_name)
+        entity = info if name == "CompanyInfo" else preferences(told.book_close_date)
         return q.answer(query, q.select(query, [entity], _PLAIN), lambda one: one, name)
     if name in QUERYABLE:
         rows = q.select(query, _entity_rows(query, state), _PLAIN)
@@ -166,11 +167,12 @@ _MAPPING = {
 }
 
 
-def company_info(realm: str) -> JSON:
+def company_info(realm: str, name: str = "") -> JSON:
     """CompanyInfo of a realm."""
+    name = name or f"Fake Company {realm}"
     return {
-        "CompanyName": f"Fake Company {realm}",
-        "LegalName": f"Fake Company {realm}",
+        "CompanyName": name,
+        "LegalName": name,
         "CompanyStartDate": "2015-06-05",
         "FiscalYearStartMonth": "January",
         "Country": "US",

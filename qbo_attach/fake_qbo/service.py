@@ -228,7 +228,7 @@ def _statement(call: Call) -> str:
 
 
 def _read_company(call: Call, state: State) -> Reply:
-    return _answer({"CompanyInfo": company_info(call.realm)}, state)
+    return _answer({"CompanyInfo": company_info(call.realm, state.behaviour.company_name)}, state)
 
 
 def _read_preferences(_call: Call, state: State) -> Reply:

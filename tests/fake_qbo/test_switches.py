@@ -18,6 +18,7 @@ PLAIN = {
     "latency_ms": "a figure, no question",
     "clock_offset_s": "a figure, no question",
     "book_close_date": "a fact of the company, no question",
+    "company_name": "a fact of the company, no question",
     "access_token_s": "a documented figure",
     "refresh_token_s": "a documented figure",
     "auto_consent": "for rehearsals without a browser",

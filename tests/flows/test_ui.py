@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from flows.artifacts import NeedsPerson, summary_text
-from flows.progress import Rates, duration, percent, told
+from flows.progress import percent, told
 from qbo_attach.core.model import Artifact
+from qbo_attach.core.watching import Pace
 from qbo_attach.stages.upload import Progress
 from tests.flows.case import REALM, Case, artifacts
 
@@ -78,11 +79,11 @@ def test_a_server_that_cannot_be_reached_costs_the_picture_and_not_the_run(
 
 
 def test_progress_tells_done_rate_limit_requests_time_left_and_when() -> None:
-    rates, now = Rates(), progress()
+    pace, now = Pace(), progress()
     for second in range(0, 61, 5):
         now = progress(ended=second * 80, requests_sent=second * 8, expected=30_000)
-        rates.note(float(second), now)
-    text = told(now, rates, 490, NOON)
+        pace.note(float(second), now.requests_sent, now.ended)
+    text = told(now, pace, 490, NOON)
     assert text == (
         "**4,800 of 30,000** attachments · 480 requests a minute of 490 allowed (4,800 "
         "attachments) · 480 requests used · about 5 min left · as of 12:00:05 UTC"
@@ -100,23 +101,7 @@ def test_progress_tells_done_rate_limit_requests_time_left_and_when() -> None:
     ],
 )
 def test_progress_says_what_the_run_waits_for(given: dict[str, Any], sentence: str) -> None:
-    assert sentence in told(progress(**given), Rates(), 490, NOON)
-
-
-def test_rates_are_those_of_the_last_minute() -> None:
-    rates = Rates()
-    for second in range(0, 301, 5):  # fast for four minutes, then slow
-        sent = min(second, 240) * 8 + max(0, second - 240) * 2
-        rates.note(float(second), progress(requests_sent=sent))
-    assert rates.per_minute()[0] == pytest.approx(120.0)
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(40, "40 s"), (720, "12 min"), (7_500, "2 h 05 min"), (3_590, "1 h 00 min")],
-)
-def test_a_span_is_told_as_people_say_it(seconds: float, text: str) -> None:
-    assert duration(seconds) == text
+    assert sentence in told(progress(**given), Pace(), 490, NOON)
 
 
 def test_what_needs_a_person_has_at_most_a_thousand_rows_that_count_all() -> None:
