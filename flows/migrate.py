@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from typing import Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from prefect import flow, get_run_logger, runtime
 from prefect.client.orchestration import get_client
@@ -14,7 +14,7 @@ from prefect.states import Cancelled, Completed, Failed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from pydantic import Field
 
-from flows.artifacts import harmless, person_count, show_needs_person, show_summary
+from flows.artifacts import harmless, letters, person_count, show_needs_person, show_summary
 from flows.configuration import run_settings
 from flows.progress import shown_progress
 from flows.results import results_at
@@ -38,8 +38,10 @@ from qbo_attach.core.errors import (
 from qbo_attach.core.model import Artifact, StageResult
 from qbo_attach.core.reporting import exit_status
 from qbo_attach.settings import Settings, as_written
-from qbo_attach.stages.upload import UploadRun
-from qbo_attach.stages.whole import BATCHES_AT_ONCE
+from qbo_attach.stages.batches import BATCHES_AT_ONCE
+
+if TYPE_CHECKING:
+    from qbo_attach.stages.upload import UploadRun
 
 _RUNNER = cast("TaskRunner[Any]", ThreadPoolTaskRunner(max_workers=BATCHES_AT_ONCE))
 _GOES_ON = "Run it again to go on; nothing is sent twice."
@@ -146,11 +148,13 @@ class Planned:
 
     def add(self, name: str, result: StageResult) -> StageResult:
         """Keep a stage's result, and tell it in the log."""
+        from qbo_attach.stages.report_page import visible
+
         logger = get_run_logger()
         self.results[name] = result
         logger.info("%s: %s", name, listed(result.counts))
         for note in result.notes:
-            logger.info("%s: %s", name, note)
+            logger.info("%s: %s", name, visible(note))
         return result
 
     @property
@@ -203,6 +207,8 @@ def _planned(settings: Settings, planned: Planned) -> State[Any]:
 
 
 def _upload(settings: Settings, planned: Planned, company: str) -> State[Any]:
+    from qbo_attach.stages.upload import UploadRun
+
     run = UploadRun(settings)
     RUNS[run.run_id] = run
     opened = False
@@ -270,7 +276,7 @@ def _ended(settings: Settings, run: UploadRun, planned: Planned, report: StageRe
         settings,
         run_name(run.company, settings.realm_id, dry_run=False),
         notes=[
-            f"**Stopped**: {stopped}" if stopped else "The run came to its end.",
+            f"**Stopped**: {letters(stopped)}" if stopped else "The run came to its end.",
             f"Run {run.run_id} in the run log; {requests:,} requests to QuickBooks Online.",
             *planned.notes,
             *run.result.notes,

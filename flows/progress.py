@@ -8,44 +8,23 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from contextvars import copy_context
 from datetime import datetime, timezone
-from typing import cast
+from typing import TYPE_CHECKING, cast
 from uuid import UUID
 
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
-from flows.artifacts import harmless
+from flows.artifacts import harmless, letters
+from qbo_attach.core.watching import Pace, duration, time_left
 from qbo_attach.settings import Settings
-from qbo_attach.stages.upload import Progress, UploadRun
+
+if TYPE_CHECKING:
+    from qbo_attach.stages.upload import Progress, UploadRun
 
 UPDATE_S = 5.0
-_WINDOW_S = 60.0
-"""Rates are those of the last minute: Intuit's limit is one a minute, too."""
-
-
-class Rates:
-    """Requests and attachments a minute, over the last minute."""
-
-    def __init__(self) -> None:
-        self._seen: deque[tuple[float, int, int]] = deque()
-
-    def note(self, now: float, progress: Progress) -> None:
-        """Remember where the run stood at a moment (monotonic seconds)."""
-        self._seen.append((now, progress.requests_sent, progress.ended))
-        while len(self._seen) > 2 and now - self._seen[1][0] >= _WINDOW_S:  # noqa: PLR2004 - two make a rate
-            self._seen.popleft()
-
-    def per_minute(self) -> tuple[float, float]:
-        """Requests a minute, attachments a minute; zeros before two moments are known."""
-        if len(self._seen) < 2:  # noqa: PLR2004
-            return 0.0, 0.0
-        (begin, requests, ended), (end, requests_now, ended_now) = self._seen[0], self._seen[-1]
-        minutes = max(end - begin, 1e-9) / 60
-        return (requests_now - requests) / minutes, (ended_now - ended) / minutes
 
 
 def percent(progress: Progress) -> float:
@@ -55,17 +34,18 @@ def percent(progress: Progress) -> float:
     return round(min(100.0, 100.0 * progress.ended / progress.expected), 1)
 
 
-def told(progress: Progress, rates: Rates, limit: int, at: datetime) -> str:
+def told(progress: Progress, pace: Pace, limit: int, at: datetime) -> str:
     """One line of Markdown for a person who watches.
 
     Args:
         progress: where it stands.
-        rates: of the last minute.
+        pace: of the last minute.
         limit: requests a minute that the run allows itself (QBO_REQUESTS_PER_MIN).
         at: now, aware.
     """
-    requests, attachments = rates.per_minute()
+    requests, attachments = pace.per_minute() or (0.0, 0.0)
     left = max(0, progress.expected - progress.ended)
+    left_s = time_left(left, attachments, 0.0)
     parts = [
         f"**{progress.ended:,} of {progress.expected:,}** attachments",
         f"{requests:,.0f} requests a minute of {limit:,} allowed ({attachments:,.0f} attachments)",
@@ -75,21 +55,11 @@ def told(progress: Progress, rates: Rates, limit: int, at: datetime) -> str:
         parts.append(f"QuickBooks asked to wait {progress.wait_s:,.0f} s more")
     if progress.in_doubt and progress.in_doubt >= left:
         parts.append(f"asking QuickBooks what became of {progress.in_doubt:,} in doubt")
-    elif left and attachments:
-        parts.append(f"about {duration(60 * left / attachments)} left")
+    elif left and left_s is not None:
+        parts.append(f"about {duration(left_s)} left")
     elif left:
         parts.append("time left: not known yet")
     return " · ".join([*parts, f"as of {at:%H:%M:%S} UTC"])
-
-
-def duration(seconds: float) -> str:
-    """A span as people say it: `40 s`, `12 min`, `2 h 05 min`."""
-    if seconds < 90:  # noqa: PLR2004 - from here on a person thinks in minutes
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    if minutes < 60:  # noqa: PLR2004
-        return f"{minutes} min"
-    return f"{minutes // 60} h {minutes % 60:02} min"
 
 
 @contextmanager
@@ -125,7 +95,7 @@ class _Watch:
     def __init__(self, run: UploadRun, limit: int, artifact: UUID, every_s: float) -> None:
         self.ended = threading.Event()
         self._run, self._limit, self._artifact, self._every_s = run, limit, artifact, every_s
-        self._rates = Rates()
+        self._pace = Pace()
         self._latest: Progress | None = None
 
     def go_on(self) -> None:
@@ -133,7 +103,7 @@ class _Watch:
         while not self.ended.wait(self._every_s):
             progress = self._look()
             if progress is not None:
-                self._rates.note(time.monotonic(), progress)
+                self._pace.note(time.monotonic(), progress.requests_sent, progress.ended)
                 with suppress(Exception):  # the next update tells more than a line about this one
                     self._show(percent(progress), progress)
 
@@ -144,7 +114,7 @@ class _Watch:
         return None
 
     def _show(self, share: float, progress: Progress) -> None:
-        text = told(progress, self._rates, self._limit, datetime.now(timezone.utc))
+        text = told(progress, self._pace, self._limit, datetime.now(timezone.utc))
         update_progress_artifact(self._artifact, share, description=text, _sync=True)  # type: ignore[call-arg]
 
     def show_end(self) -> None:
@@ -156,7 +126,9 @@ class _Watch:
         at = f"ended {datetime.now(timezone.utc):%Y-%m-%d %H:%M:%S} UTC"
         if result.stopped:
             share = percent(self._latest) if self._latest is not None else 0.0
-            text = f"**Stopped**: {result.stopped} · {counts} · {requests:,} requests · {at}"
+            text = (
+                f"**Stopped**: {letters(result.stopped)} · {counts} · {requests:,} requests · {at}"
+            )
         elif done or requests:
             share = 100.0
             text = f"**{done:,} attachments**: {counts} · {requests:,} requests · {at}"

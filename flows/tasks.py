@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -21,16 +21,13 @@ from qbo_attach.core import tables
 from qbo_attach.core.model import StageResult
 from qbo_attach.settings import MAPPING_WORDS, Settings
 from qbo_attach.stages.batches import Batch
-from qbo_attach.stages.company_mapping import run_mapping_stage
 from qbo_attach.stages.inputs import data_store
-from qbo_attach.stages.inventory import run_inventory
-from qbo_attach.stages.plan import run_plan
-from qbo_attach.stages.report import run_report
-from qbo_attach.stages.upload import UploadRun
-from qbo_attach.stages.verify import run_verify
 from qbo_attach.storage.artifacts import existing, is_intact
 from qbo_attach.storage.files import Store
 from qbo_attach.storage.urls import split
+
+if TYPE_CHECKING:
+    from qbo_attach.stages.upload import UploadRun
 
 STAGE_VERSIONS = {"mapping": 1, "verify": 1}
 """A stage's is raised when it would give another result for the same inputs."""
@@ -131,18 +128,24 @@ def _verify_key(_context: TaskRunContext, parameters: dict[str, Any]) -> str:
 @task(name="inventory", task_run_name="inventory", cache_policy=NO_CACHE, persist_result=False)
 def inventory_task(settings: Settings) -> StageResult:
     """List FILES_DIR."""
+    from qbo_attach.stages.inventory import run_inventory
+
     return run_inventory(settings)
 
 
 @task(name="mapping", task_run_name="mapping", cache_key_fn=_mapping_key, persist_result=True)
 def mapping_task(settings: Settings) -> StageResult:
     """Read MAPPING_SOURCE."""
+    from qbo_attach.stages.company_mapping import run_mapping_stage
+
     return run_mapping_stage(settings)
 
 
 @task(name="verify", task_run_name="verify", cache_key_fn=_verify_key, persist_result=True)
 def verify_task(settings: Settings, inventory: StageResult, mapping: StageResult) -> StageResult:
     """Join inventory and mapping."""
+    from qbo_attach.stages.verify import run_verify
+
     del inventory, mapping  # they name the inputs in the key
     return run_verify(settings)
 
@@ -150,6 +153,8 @@ def verify_task(settings: Settings, inventory: StageResult, mapping: StageResult
 @task(name="plan", task_run_name="plan", cache_policy=NO_CACHE, persist_result=False)
 def plan_task(settings: Settings) -> StageResult:
     """Decide what the upload does."""
+    from qbo_attach.stages.plan import run_plan
+
     return run_plan(settings)
 
 
@@ -169,6 +174,8 @@ def upload_task(batch: Batch) -> State[None]:
 @task(name="report", task_run_name="report", cache_policy=NO_CACHE, persist_result=False)
 def report_task(settings: Settings) -> StageResult:
     """Derive the tables of the run log."""
+    from qbo_attach.stages.report import run_report
+
     return run_report(settings)
 
 

@@ -64,9 +64,7 @@ def normalize_legacy_id(raw: str, prefix: str = DEFAULT_ID_PREFIX) -> str:
 
 def drop_prefix(canonical: str, prefix: str) -> str:
     """The second step alone."""
-    if prefix and canonical.startswith(prefix):
-        return canonical[len(prefix) :] or canonical
-    return canonical
+    return canonical.removeprefix(prefix) or canonical
 
 
 @dataclass(frozen=True, slots=True)

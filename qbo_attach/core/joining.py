@@ -105,9 +105,10 @@ class Joiner:
         # To ask for each folder whether the mapping has its id with the prefix, too, would cost as
         # much as to ask for the id.
         self._both = {c: mapping.with_and_without(s.prefix) for c, s in self.scores.items()}
-        # Neighbours share their type: remember the last one.
+        # Neighbours share their type: remember the last one, and what holds for its class.
         self._type_name = ""
         self._folder: LegacyType | None = None
+        self._of_class = self.scores[TXN], self._plain[TXN], self._both[TXN]
 
     def norm(self, legacy_entity_type: str, raw_legacy_id: str) -> str:
         """The normalized id of a folder; "" if these are not a type and an id."""
@@ -119,17 +120,17 @@ class Joiner:
         if legacy_entity_type != self._type_name:
             self._type_name = legacy_entity_type
             self._folder = self._types.legacy(legacy_entity_type)
+            one = self._folder.entity_class if self._folder else TXN
+            self._of_class = self.scores[one], self._plain[one], self._both[one]
         folder = self._folder
         kept = canonical_legacy_id(raw_legacy_id)
         if folder is None or not kept:
             return None
         mapping = self._mapping
-        scores = self.scores[folder.entity_class]
+        scores, is_plain, both = self._of_class
         norm = drop_prefix(kept, scores.prefix)
         dropped = kept != norm
-        if self._plain[folder.entity_class] and not (
-            dropped and norm in self._both[folder.entity_class]
-        ):
+        if is_plain and not (dropped and norm in both):
             # The short way for nearly all folders.
             only = mapping.only(norm, folder)
             if only is not None:
@@ -138,7 +139,12 @@ class Joiner:
                 return _make_decision((norm, _OK, "", ref_type, qbo_id, match_rule))
         rows = mapping.matching(norm, folder)
         rows_if_kept = mapping.matching(kept, folder) if dropped else []
-        scores.count(raw_legacy_id, kept, lambda i: bool(mapping.matching(i, folder)))
+        known = {kept: bool(rows_if_kept), norm: bool(rows)}
+        scores.count(
+            raw_legacy_id,
+            kept,
+            lambda i: known[i] if i in known else bool(mapping.matching(i, folder)),
+        )
         override = self._overrides.of((kept, norm), folder)
         if override is not None:
             names = {type_key(ref.type) for ref in override.refs}

@@ -7,7 +7,8 @@ empty id is not a wildcard, and `5E+18` is not an id but what a spreadsheet made
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import NamedTuple
 
 from qbo_attach.core.entity_types import EntityTypes, LegacyType, type_key
@@ -112,6 +113,10 @@ class Mapped(NamedTuple):
         return f"{self.ref_type or self.qbo_type} {self.qbo_id}"
 
 
+_make_mapped: Callable[[tuple[object, ...]], Mapped] = partial(tuple.__new__, Mapped)
+"""Not `_replace`, which costs ten times as much."""
+
+
 class MappingIndex:
     """The mapping by canonical legacy id; equal rows are one.
 
@@ -129,7 +134,9 @@ class MappingIndex:
         self._types = types
         self._kinds: list[Mapped] = []
         self._packed: dict[str, str] = {}
-        self._joined: dict[tuple[str, str], tuple[str, str]] = {}
+        # Neighbours share their type: remember for the last one what each mark gives it.
+        self._folder: LegacyType | None = None
+        self._joined: dict[str, tuple[str, str]] = {}
         marks: dict[tuple[str, str, str], str] = {}
         packed = self._packed
         for _, legacy_id, legacy_type, qbo_type, qbo_id, rule in checked_mapping(rows, url):
@@ -158,8 +165,9 @@ class MappingIndex:
             return []
         kinds = self._kinds
         return [
-            kinds[ord(value[0]) - _FIRST_MARK]._replace(qbo_id=value[1:])
+            _make_mapped((*kind[:-2], value[1:], kind.match_rule))
             for value in packed.split(_BETWEEN)
+            for kind in (kinds[ord(value[0]) - _FIRST_MARK],)
         ]
 
     def only(self, legacy_id: str, folder: LegacyType) -> tuple[str, str, str] | None:
@@ -170,14 +178,15 @@ class MappingIndex:
         packed = self._packed.get(legacy_id)
         if packed is None or _BETWEEN in packed:
             return None
-        mark = packed[0]
-        joined = self._joined.get((folder.name, mark))
-        if joined is None:
-            kind = self._kinds[ord(mark) - _FIRST_MARK]
-            joined = (kind.ref_type if _joins(kind, folder) else "", kind.match_rule)
-            self._joined[folder.name, mark] = joined
-        ref_type, match_rule = joined
-        return (ref_type, packed[1:], match_rule) if ref_type else None
+        if folder is not self._folder:
+            self._folder = folder
+            self._joined = {
+                chr(mark): (kind.ref_type, kind.match_rule)
+                for mark, kind in enumerate(self._kinds, _FIRST_MARK)
+                if kind.ref_type and _joins(kind, folder)
+            }
+        joined = self._joined.get(packed[0])
+        return (joined[0], packed[1:], joined[1]) if joined else None
 
     def with_and_without(self, prefix: str) -> frozenset[str]:
         """The ids that the mapping has, of whatever type, both bare and with a prefix before."""

@@ -14,6 +14,7 @@ from itertools import chain
 
 from qbo_attach.core.edited_tables import header_cells
 from qbo_attach.core.errors import TableError
+from qbo_attach.core.table_text import Lines
 from qbo_attach.core.tables import MappingRow, open_text, records
 
 COLUMNS = MappingRow._fields
@@ -73,7 +74,8 @@ def _csv_rows(first: str, rest: Iterable[str], url: str) -> Iterator[RawMapping]
     width = len(header)
     a, b, c, d = _picks(header, url)
     rule = header.index(MATCH_RULE) if MATCH_RULE in header else None
-    for row, cells in records(rest, delimiter, url):
+    lines = Lines(rest, delimiter)
+    for row, cells in records(lines, delimiter, url):
         if len(cells) != width:
             if not any(cell.strip() for cell in cells):
                 continue
@@ -82,7 +84,7 @@ def _csv_rows(first: str, rest: Iterable[str], url: str) -> Iterator[RawMapping]
         legacy_id, qbo_id = cells[a], cells[d]
         if not legacy_id and not any(cell.strip() for cell in cells):
             continue
-        if "'" in {legacy_id[:1], qbo_id[:1]}:
+        if lines.may_be_guarded:
             # The mark by which a spreadsheet is told that a cell is text.
             legacy_id, qbo_id = legacy_id.removeprefix("'"), qbo_id.removeprefix("'")
         yield row, legacy_id, cells[b], cells[c], qbo_id, "" if rule is None else cells[rule]

@@ -11,10 +11,16 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from qbo_attach.core.model import Action, Artifact
-from qbo_attach.core.tables import PlanRow, decode_table, encode_rows
+from qbo_attach.core.tables import PLAN, PlanRow, decode_table, encode_rows
+from qbo_attach.storage.digesting import digesting
 from qbo_attach.storage.files import Store
 from qbo_attach.storage.runlog import runlog_folder
 from qbo_attach.storage.table_writer import open_table
+
+BATCHES_AT_ONCE = 2
+"""Two batches share the session, so that the rate does not sag at a batch's end."""
+
+_PIECE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +68,20 @@ def keep_plan(
         for number, (begin, end, sending) in enumerate(ranges, 1)
     ]
     return table.artifact(log, name), batches
+
+
+def copy_plan(log: Store, name: str, sha256: str, rows: int) -> Artifact | None:
+    """Copy a plan as it is to where a run keeps its own.
+
+    None: it has another digest than this one, or no rows are said to be in it.
+    """
+    if not rows:
+        return None
+    with digesting(log, PLAN) as source, log.writing(name) as copy:
+        while piece := source.read(_PIECE_BYTES):
+            copy.write(piece)
+        found = source.sha256()
+    return Artifact(name, log.child_url(name), found, rows) if found == sha256 else None
 
 
 def read_batch(log: Store, name: str, batch: Batch) -> Iterator[PlanRow]:

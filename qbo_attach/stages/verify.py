@@ -24,7 +24,6 @@ from qbo_attach.core.tables import (
 )
 from qbo_attach.core.verification import Rules, Verifier, coverage, skip_row
 from qbo_attach.settings import Settings
-from qbo_attach.stages.entity_check import check_entities
 from qbo_attach.stages.inputs import (
     client_rules,
     data_store,
@@ -66,6 +65,8 @@ def run_verify(settings: Settings) -> StageResult:
 
     check = EntityCheck()
     if settings.verify_against_qbo:
+        from qbo_attach.stages.entity_check import check_entities
+
         check = check_entities(settings, types, verified(Verifier(rules, joiner)))
     verifier = Verifier(rules, joiner)
     with (

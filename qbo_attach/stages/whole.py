@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
-from qbo_attach.core import tables
 from qbo_attach.core.errors import StoppedError, StorageError
 from qbo_attach.core.model import StageResult
 from qbo_attach.core.reporting import exit_status
-from qbo_attach.core.tables import VerificationRow
 from qbo_attach.settings import Settings
+from qbo_attach.stages.batches import BATCHES_AT_ONCE
 from qbo_attach.stages.company_mapping import run_mapping_stage
-from qbo_attach.stages.inputs import log_store
 from qbo_attach.stages.inventory import run_inventory
 from qbo_attach.stages.plan import run_plan
 from qbo_attach.stages.report import run_report
 from qbo_attach.stages.upload import UploadRun
 from qbo_attach.stages.verify import run_verify
-from qbo_attach.storage.artifacts import read_table
-
-BATCHES_AT_ONCE = 2
-"""Two batches share the session, so that the rate does not sag at a batch's end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +59,7 @@ def upload_and_report(settings: Settings, run: UploadRun) -> RunSummary:
 def summarise(settings: Settings, run: UploadRun) -> RunSummary:
     """Derive the tables of an ended run, and sum it up."""
     report = run_report(settings)
-    rows = read_table(log_store(settings), tables.VERIFICATION, VerificationRow)
-    statuses = dict(Counter(row.status for row in rows))
+    statuses = report.statuses
     result = run.result
     return RunSummary(
         result.run_id,

@@ -34,6 +34,13 @@ def test_rates_are_those_of_the_last_minute() -> None:
     assert pace.per_minute() == (0.0, 0.0)
 
 
+def test_a_rate_forgets_what_was_before_the_last_minute() -> None:
+    pace = Pace()
+    for second in range(0, 301, 5):  # fast for four minutes, then slow
+        pace.note(float(second), min(second, 240) * 8 + max(0, second - 240) * 2, 0)
+    assert pace.per_minute() == pytest.approx((120.0, 0.0))
+
+
 def test_the_line_says_what_a_person_wants_to_know() -> None:
     assert VIEW.parts() == ["50 of 200", "480 requests a minute of 490", "about 2 min left"]
 
@@ -55,7 +62,16 @@ def test_time_left_counts_the_wait_and_is_unknown_without_a_rate() -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "said"),
-    [(0.4, "0 s"), (89.0, "89 s"), (90.0, "2 min"), (3_599, "1 h 00 min"), (7_500, "2 h 05 min")],
+    [
+        (0.4, "0 s"),
+        (40, "40 s"),
+        (89.0, "89 s"),
+        (90.0, "2 min"),
+        (720, "12 min"),
+        (3_590, "1 h 00 min"),
+        (3_599, "1 h 00 min"),
+        (7_500, "2 h 05 min"),
+    ],
 )
 def test_spans_are_told_as_people_say_them(seconds: float, said: str) -> None:
     assert duration(seconds) == said

@@ -72,7 +72,7 @@ def test_a_defect_fails_the_run_says_so_and_says_what_to_do_next(
     def broken(_: object) -> None:
         raise ZeroDivisionError("no such number")
 
-    monkeypatch.setattr("flows.tasks.run_report", broken)
+    monkeypatch.setattr("qbo_attach.stages.report.run_report", broken)
     state = case.run()
     assert state.is_failed()
     assert "A defect of qbo-attach" in (state.message or "")
@@ -85,7 +85,7 @@ def test_a_run_that_fails_after_it_sent_does_not_say_that_nothing_was_sent(
     def full(_: object) -> None:
         raise StorageError("/log", "the disk is full; make room")
 
-    monkeypatch.setattr("flows.tasks.run_report", full)
+    monkeypatch.setattr("qbo_attach.stages.report.run_report", full)
     state = case.run()
     assert state.is_failed()
     assert state.message == (
