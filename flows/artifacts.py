@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from prefect import get_run_logger
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
@@ -23,6 +24,9 @@ from qbo_attach.core.tables import RunLogRow, VerificationRow
 from qbo_attach.settings import Settings
 from qbo_attach.stages.inputs import log_store
 from qbo_attach.storage.artifacts import read_table
+
+if TYPE_CHECKING:
+    from qbo_attach.stages.canary import Canary
 
 ROWS_SHOWN = 1_000
 _EXAMPLES = 3
@@ -211,6 +215,29 @@ def show_needs_person(settings: Settings) -> int:
                 _sync=True,  # type: ignore[call-arg]
             )
     return found.total
+
+
+def show_canary(settings: Settings, first: Canary) -> None:
+    """Each attachment of a canary as a row of a UI artifact, with its link into QBO."""
+    rows = [
+        {
+            "state": file.state,
+            "file": letters(file.path),
+            "bytes": file.size_bytes,
+            "entity": linked(entity, file.link) if file.link else entity,
+            "reason": letters(file.reason),
+        }
+        for file in first.files
+        for entity in (letters(file.entity),)
+    ]
+    with harmless():
+        create_table_artifact(
+            rows,
+            key=f"canary-{settings.realm_id}",
+            description=f"Run {first.summary.run_id}: sent first and downloaded again; "
+            f"{first.rest:,} are still to be sent.",
+            _sync=True,  # type: ignore[call-arg]
+        )
 
 
 def person_count(statuses: Mapping[str, int], outcomes: Mapping[str, int]) -> int:

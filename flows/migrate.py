@@ -14,13 +14,21 @@ from prefect.states import Cancelled, Completed, Failed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from pydantic import Field
 
-from flows.artifacts import harmless, letters, person_count, show_needs_person, show_summary
+from flows.artifacts import (
+    harmless,
+    letters,
+    person_count,
+    show_canary,
+    show_needs_person,
+    show_summary,
+)
 from flows.configuration import run_settings
 from flows.progress import shown_progress
 from flows.results import results_at
 from flows.tasks import (
     RUNS,
     believed,
+    canary_task,
     inventory_task,
     mapping_task,
     plan_task,
@@ -41,6 +49,7 @@ from qbo_attach.settings import Settings, as_written
 from qbo_attach.stages.batches import BATCHES_AT_ONCE
 
 if TYPE_CHECKING:
+    from qbo_attach.stages.canary import Canary
     from qbo_attach.stages.upload import UploadRun
 
 _RUNNER = cast("TaskRunner[Any]", ThreadPoolTaskRunner(max_workers=BATCHES_AT_ONCE))
@@ -49,15 +58,16 @@ _GOES_ON = "Run it again to go on; nothing is sent twice."
 Url = Annotated[str, Field(max_length=2_000)]
 
 
-def run_name(company: str, realm_id: str, *, dry_run: bool) -> str:
-    """What a flow run is called: company, realm, mode."""
-    return f"{company or 'company'} ({realm_id or '?'}), {'dry run' if dry_run else 'upload'}"
+def run_name(company: str, realm_id: str, mode: str = "upload") -> str:
+    """What a flow run is called: company, realm, mode (`dry run`, `canary`, `upload`)."""
+    return f"{company or 'company'} ({realm_id or '?'}), {mode}"
 
 
 def _run_name() -> str:
     given = runtime.flow_run.parameters
     realm_id = given.get("realm_id") or as_written("qbo_realm_id")
-    return run_name(given.get("company", ""), realm_id, dry_run=given.get("dry_run", False))
+    mode = "dry run" if given.get("dry_run") else "canary" if given.get("canary") else "upload"
+    return run_name(given.get("company", ""), realm_id, mode)
 
 
 @flow(
@@ -76,6 +86,7 @@ def migrate(  # noqa: PLR0913, PLR0917 - the form in the UI: flat
     mapping_source: Url = "",
     mapping_overrides: Url = "",
     dry_run: bool = False,
+    canary: Annotated[int, Field(ge=0, le=1_000)] = 0,
     refresh: bool = False,
     allow_shrink: bool = False,
     accept_coverage: bool = False,
@@ -100,6 +111,8 @@ def migrate(  # noqa: PLR0913, PLR0917 - the form in the UI: flat
             mapping_export.csv in data_dir as it is.
         mapping_overrides: URL of a table of decisions, applied last. Empty: MAPPING_OVERRIDES.
         dry_run: Stop after the plan. Nothing is sent.
+        canary: Send so many attachments first, as unlike as can be, compare what QuickBooks Online
+            gives back, and end. Run again without it to send the rest. 0: no canary.
         refresh: Run the cached stages (mapping, verify) again.
         allow_shrink: Accept a tree that has less than half as many files as the last time.
         accept_coverage: Upload although fewer attachments have an entity than MIN_COVERAGE asks.
@@ -124,6 +137,9 @@ def migrate(  # noqa: PLR0913, PLR0917 - the form in the UI: flat
             planned = _prepare(settings, refresh=refresh)
             if dry_run:
                 return _planned(settings, planned)
+            first = canary_task(settings, canary) if canary else None
+            if first is not None:
+                return _shown(settings, first)
             ended = _upload(settings, planned, company)
     except LeaseHeldError as error:
         return Cancelled(message=str(error))
@@ -206,6 +222,27 @@ def _planned(settings: Settings, planned: Planned) -> State[Any]:
     )
 
 
+def _shown(settings: Settings, first: Canary) -> State[Any]:
+    """A canary's end: the rest waits for a person's yes, which is a run without it."""
+    show_canary(settings, first)
+    if first.summary.stopped:
+        return Failed(message=_with_remedy(first.summary.stopped))
+    unlike = sum(not file.is_equal for file in first.files)
+    see = f"see the artifact canary-{settings.realm_id}"
+    if unlike:
+        return Failed(
+            name="Canary",
+            message=f"{unlike:,} of {len(first.files):,} attachments are not in QuickBooks Online "
+            f"as they were sent: {see}. The rest was not sent.",
+        )
+    return Completed(
+        name="Canary",
+        message=f"{len(first.files):,} attachments are in QuickBooks Online, each byte by byte as "
+        f"it was sent: {see}, and look at some. {first.rest:,} are still to be sent: run without "
+        "canary.",
+    )
+
+
 def _upload(settings: Settings, planned: Planned, company: str) -> State[Any]:
     from qbo_attach.stages.upload import UploadRun
 
@@ -232,7 +269,7 @@ def _upload(settings: Settings, planned: Planned, company: str) -> State[Any]:
 def _call_it_by_name(company: str, settings: Settings) -> None:
     if company and runtime.flow_run.id:
         with harmless(), get_client(sync_client=True) as client:
-            name = run_name(company, settings.realm_id, dry_run=False)
+            name = run_name(company, settings.realm_id)
             client.update_flow_run(runtime.flow_run.id, name=name)
 
 
@@ -274,7 +311,7 @@ def _ended(settings: Settings, run: UploadRun, planned: Planned, report: StageRe
     requests = sum(run.result.requests_sent.values())
     show_summary(
         settings,
-        run_name(run.company, settings.realm_id, dry_run=False),
+        run_name(run.company, settings.realm_id),
         notes=[
             f"**Stopped**: {letters(stopped)}" if stopped else "The run came to its end.",
             f"Run {run.run_id} in the run log; {requests:,} requests to QuickBooks Online.",

@@ -27,6 +27,7 @@ from qbo_attach.storage.files import Store
 from qbo_attach.storage.urls import split
 
 if TYPE_CHECKING:
+    from qbo_attach.stages.canary import Canary
     from qbo_attach.stages.upload import UploadRun
 
 STAGE_VERSIONS = {"mapping": 1, "verify": 1}
@@ -169,6 +170,14 @@ def upload_task(batch: Batch) -> State[None]:
     if RUNS[batch.run_id].send(batch):
         return Completed(message=f"{batch.rows:,} attachments are through")
     return Cancelled(message="The run stopped before this batch was through; run again to go on")
+
+
+@task(name="canary", task_run_name="canary", cache_policy=NO_CACHE, persist_result=False)
+def canary_task(settings: Settings, count: int) -> Canary | None:
+    """Send so many of the plan and read them back; None where nothing is to be sent."""
+    from qbo_attach.stages.canary import run_canary
+
+    return run_canary(settings, count)
 
 
 @task(name="report", task_run_name="report", cache_policy=NO_CACHE, persist_result=False)

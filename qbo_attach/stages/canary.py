@@ -21,7 +21,7 @@ from qbo_attach.settings import Settings
 from qbo_attach.stages.connection import environment_name, make_client, make_pacer
 from qbo_attach.stages.inputs import log_store
 from qbo_attach.stages.upload import UploadRun
-from qbo_attach.stages.whole import RunSummary, summarise
+from qbo_attach.stages.whole import RunSummary, sum_up
 from qbo_attach.storage.artifacts import read_table
 from qbo_attach.storage.runlog import read_chain
 
@@ -46,6 +46,11 @@ class CanaryFile:
     attachable_id: str = ""
     link: str = ""
 
+    @property
+    def is_equal(self) -> bool:
+        """Whether it is in QBO, byte by byte as it was sent."""
+        return self.state == EQUAL
+
 
 @dataclass(frozen=True, slots=True)
 class Canary:
@@ -58,7 +63,7 @@ class Canary:
     @property
     def passed(self) -> bool:
         """Whether each is in QBO, byte by byte as it was sent."""
-        return all(file.state == EQUAL for file in self.files)
+        return all(file.is_equal for file in self.files)
 
     def as_json(self) -> dict[str, object]:
         """The same as an object."""
@@ -108,7 +113,7 @@ def run_canary(
     with run, ThreadPoolExecutor(_SENDERS) as pool:
         list(pool.map(run.send, [run.batches[number] for number in chosen]))
     rest = len(run.batches) - len(chosen)
-    summary = summarise(settings, run)
+    summary = sum_up(settings, run)
     return Canary(summary, tuple(_read_back(settings, rows)), rest)
 
 

@@ -46,10 +46,19 @@ def upload_and_report(settings: Settings, run: UploadRun) -> RunSummary:
     """Send every batch of a plan that is there, settle, and derive the tables."""
     with run, ThreadPoolExecutor(BATCHES_AT_ONCE) as pool:
         list(pool.map(run.send, run.batches))
+    return sum_up(settings, run)
+
+
+def sum_up(settings: Settings, run: UploadRun) -> RunSummary:
+    """Derive the tables of an ended run, and what it came to.
+
+    Raises:
+        StoppedError: no tables could be derived. Not "not started": what was sent is in the run
+            log, whatever becomes of the tables.
+    """
     try:
         return summarise(settings, run)
     except StorageError as error:
-        # Not "not started": what was sent is in the run log, whatever becomes of the tables.
         tables_too = f"no tables were derived: {error}"
         if run.result.stopped:
             raise StoppedError(f"{run.result.stopped}; {tables_too}") from error

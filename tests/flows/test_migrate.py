@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from qbo_attach.core.errors import StorageError
 from qbo_attach.core.segments import encode_segment
 from qbo_attach.fake_qbo.faults import Rule
 from qbo_attach.storage.holder import this_holder
-from tests.flows.case import REALM, Case, flow_run_name, task_states
+from tests.flows.case import REALM, Case, artifacts, flow_run_name, task_states
 
 pytestmark = [pytest.mark.prefect, pytest.mark.timeout(180)]
 
@@ -23,6 +24,34 @@ def test_a_dry_run_plans_and_sends_nothing(case: Case) -> None:
     assert "send 93" in (state.message or "")
     assert case.uploads() == 0
     assert flow_run_name(state) == f"company ({REALM}), dry run"
+
+
+def test_a_canary_sends_so_many_shows_them_and_leaves_the_rest_to_the_next_run(
+    case: Case,
+) -> None:
+    state = case.run(canary=5)
+    assert (state.is_completed(), state.name) == (True, "Canary"), state.message
+    assert "5 attachments are in QuickBooks Online" in (state.message or "")
+    assert "88 are still to be sent" in (state.message or "")
+    assert case.uploads() == 5
+    assert flow_run_name(state) == f"company ({REALM}), canary"
+    rows = json.loads(artifacts(state)[f"canary-{REALM}"].data)
+    assert [row["state"] for row in rows] == ["equal"] * 5
+    assert any("](https://" in row["entity"] for row in rows)
+    rest = case.run()
+    assert rest.name == "NeedsPerson"
+    assert case.uploads() == 93
+    assert case.run(canary=5).name == "NeedsPerson", "nothing is left for a canary"
+
+
+def test_a_canary_that_did_not_arrive_as_it_was_sent_fails_and_sends_no_more(case: Case) -> None:
+    case.company.company.plan.add([Rule("refused", endpoint="upload", code="6000")])
+    state = case.run(canary=3)
+    assert (state.is_failed(), state.name) == (True, "Canary"), state.message
+    assert "of 3 attachments are not in QuickBooks Online as they were sent" in (
+        state.message or ""
+    )
+    assert case.uploads() == 0
 
 
 def test_a_run_is_called_by_company_realm_and_mode_and_its_tasks_by_stage_and_batch(
