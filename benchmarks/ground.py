@@ -6,12 +6,23 @@ import hashlib
 import os
 import random
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from qbo_attach.core.chain import Done, Holder, SegmentHeader, Snapshot
+from qbo_attach.core.chain import (
+    Done,
+    GroupFile,
+    Holder,
+    Intent,
+    Record,
+    Recorded,
+    RunEnded,
+    RunStarted,
+    SegmentHeader,
+    Snapshot,
+)
 from qbo_attach.core.segments import encode_segment
 from qbo_attach.core.tables import (
     INVENTORY,
@@ -19,7 +30,9 @@ from qbo_attach.core.tables import (
     VERIFICATION,
     InventoryRow,
     MappingRow,
+    PlanRow,
     VerificationRow,
+    encode_table,
 )
 from qbo_attach.storage.artifacts import read_table, write_table
 from qbo_attach.storage.files import Store
@@ -28,6 +41,9 @@ REALM = "1234567890"
 CLIENTS = 200
 PART_ROWS = 50_000
 """Done rows in one part of a snapshot; the product makes parts of the same order."""
+
+SEGMENT_FILES = 500
+"""Files whose intents stand in one segment: fifty groups, the most there are."""
 
 _WORD = 1 << 32
 _ODD = 2_654_435_761
@@ -72,6 +88,10 @@ class Workspace:
             "MIN_COVERAGE": "0",
             **more,
         }
+
+    def plan_of(self, run_id: str) -> Path:
+        """The plan of a run, beside its run log."""
+        return self.log / "runlog" / REALM / f"plan-{run_id}.csv"
 
     def forget_uploads(self) -> None:
         """Remove the run log and what belongs to it, as before a first run; keep the plan."""
@@ -234,8 +254,12 @@ def _odd_mapping(row: MappingRow, transaction: int) -> list[MappingRow]:
             return [row]
 
 
-def make_finished(workspace: Workspace) -> int:
-    """A run log in which every `ok` file of the verification log is done; returns how many."""
+def make_finished(workspace: Workspace, *, whole: bool = False) -> int:
+    """A run log in which every `ok` file of the verification log is done; returns how many.
+
+    It is the snapshot at a run's end alone, or with `whole` also what the run wrote before it: an
+    intent for each ten files, and an outcome for each.
+    """
     log = Store(str(workspace.log))
     done = [
         _done(row) for row in read_table(log, VERIFICATION, VerificationRow) if row.status == "ok"
@@ -243,29 +267,89 @@ def make_finished(workspace: Workspace) -> int:
     workspace.forget_uploads()
     folder = workspace.log / "runlog" / REALM
     folder.mkdir(parents=True)
-    parts = max(1, -(-len(done) // PART_ROWS))
-    before = ""
-    rows = iter(done)
-    for part in range(1, parts + 1):
-        head = [Snapshot(0, "disk", len(done), workspace.files)] if part == 1 else []
-        data = encode_segment(_header(part, parts, before), [*head, *islice(rows, PART_ROWS)])
+    before, number = "", 0
+
+    def write(records: Iterable[Record], part: int = 0, parts: int = 1) -> None:
+        nonlocal before, number
+        number += 1
+        data = encode_segment(_header(number, part, parts, before), records)
         before = hashlib.sha256(data).hexdigest()
-        (folder / f"{part:08}.jsonl").write_bytes(data)
+        (folder / f"{number:08}.jsonl").write_bytes(data)
+
+    if whole:
+        for records in _told(workspace, done):
+            write(records)
+    folds_to, parts, rows = number, max(1, -(-len(done) // PART_ROWS)), iter(done)
+    for part in range(1, parts + 1):
+        head = [Snapshot(folds_to, "disk", len(done), workspace.files)] if part == 1 else []
+        write([*head, *islice(rows, PART_ROWS)], part, parts)
+    if whole:
+        workspace.plan_of("bench").write_bytes(b"".join(_plan(done)))
     return len(done)
 
 
-def _header(part: int, parts: int, before: str) -> SegmentHeader:
+def _told(workspace: Workspace, done: list[Done]) -> Iterator[list[Record]]:
+    """What a run that sent them wrote, segment by segment."""
+    plan = b"".join(_plan(done))
+    at = "2026-01-01T00:00:00.000Z"
+    began = RunStarted(
+        "bench", at, REALM, "other", "Company", workspace.files, "disk", "1",
+        hashlib.sha256(plan).hexdigest(), len(done),
+    )  # fmt: skip
+    records: list[Record] = [began]
+    for first in range(0, len(done), SEGMENT_FILES):
+        some = done[first : first + SEGMENT_FILES]
+        groups = {f"{first + i:032x}": some[i : i + 10] for i in range(0, len(some), 10)}
+        for request_id, group in groups.items():
+            files = tuple(_group_file(one) for one in group)
+            records.append(Intent(request_id, request_id, 0, at, at, "tag", files))
+        yield records
+        records = [
+            Recorded(
+                at, "success", one.key, one.path, request_id, one.attachable_id, one.sha256,
+                "200", "", f"1-{request_id}", 1, 800,
+            )
+            for request_id, group in groups.items()
+            for one in group
+        ]  # fmt: skip
+    yield records
+    yield [RunEnded("bench", at, {"success": len(done)}, -(-len(done) // 10))]
+
+
+def _group_file(done: Done) -> GroupFile:
+    _, client, kind, folder, name = done.path.split("/")
+    return GroupFile(
+        done.key, done.path, done.sent_file_name, "application/pdf", done.size_bytes,
+        done.modified_at, done.etag, done.qbo_entity_type, done.qbo_entity_id, folder[2:], kind,
+        folder, client, name,
+    )  # fmt: skip
+
+
+def _plan(done: list[Done]) -> Iterator[bytes]:
+    """The plan of the run that sent them."""
+    rows = (
+        PlanRow(
+            file.legacy_txnid_norm, file.legacy_entity_type, file.raw_legacy_id, file.file_name,
+            file.path, file.qbo_entity_type, file.qbo_entity_id, "send", "", file.sent_file_name,
+            file.content_type, file.key, file.client, str(file.size_bytes), file.modified_at,
+        )
+        for file in map(_group_file, done)
+    )  # fmt: skip
+    return encode_table(PlanRow._fields, rows)
+
+
+def _header(seq: int, part: int, parts: int, before: str) -> SegmentHeader:
     return SegmentHeader(
-        seq=part,
+        seq=seq,
         run_id="bench",
         holder=Holder("bench", 1),
         written_at="2026-01-01T00:00:00.000Z",
         lease_until="",
         nonce="nonce",
         prev_sha256=before,
-        is_snapshot=True,
+        is_snapshot=part > 0,
         format=2 if parts > 1 else 1,
-        part=part,
+        part=max(part, 1),
         parts=parts,
     )
 

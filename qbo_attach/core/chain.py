@@ -49,12 +49,13 @@ class SegmentHeader:
     parts: int = 1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(unsafe_hash=True, slots=True)
 class GroupFile:
     """One attachment within an intent: all that its rows in the CSVs and a resend need.
 
     Several entity refs stand as `Bill;Invoice` and `12;34`. `sha256` is "" where nothing had to
-    read the file yet. `match_rule` tells what mapped it, where the mapping says.
+    read the file yet. `match_rule` tells what mapped it, where the mapping says. Nobody changes
+    one; for not being frozen it has the reason that `Done` has.
     """
 
     key: str
@@ -144,9 +145,9 @@ class Deleting:
     attachable_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(unsafe_hash=True, slots=True)
 class Recorded:
-    """The outcome of one attachment.
+    """The outcome of one attachment; not frozen for the reason that `Done` has.
 
     `key` and `request_id` name the intent it ends; an outcome without an intent (the file was
     missing, QBO already had it) carries the attachment itself in `file`.

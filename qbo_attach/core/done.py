@@ -7,6 +7,9 @@ from typing import Protocol
 
 from qbo_attach.core.chain import Done
 
+State = tuple[str, str, int, str, str]
+"""Entity type, entity id, size in bytes, modification time and etag, as `Done` has them."""
+
 
 class DoneRows(Protocol):
     """Rows of done attachments, one a key. Where several have one path, the last one counts."""
@@ -22,6 +25,12 @@ class DoneRows(Protocol):
 
     def at_key(self, key: str) -> Done | None:
         """The attachment under this key."""
+
+    def is_exactly(self, path: str, state: State) -> bool:
+        """Whether the attachment at this path is in this state, to the letter."""
+
+    def attachable_id(self, key: str) -> str:
+        """The id of the attachable under this key; "" where there is none."""
 
     def keep(self, done: Done) -> None:
         """Take a row in the place of its key's and its path's."""
@@ -64,6 +73,22 @@ class MemoryRows:
     def at_key(self, key: str) -> Done | None:
         """See DoneRows."""
         return self._by_key.get(key)
+
+    def is_exactly(self, path: str, state: State) -> bool:
+        """See DoneRows."""
+        done = self._by_path.get(path)
+        return done is not None and state == (
+            done.qbo_entity_type,
+            done.qbo_entity_id,
+            done.size_bytes,
+            done.modified_at,
+            done.etag,
+        )
+
+    def attachable_id(self, key: str) -> str:
+        """See DoneRows."""
+        done = self._by_key.get(key)
+        return "" if done is None else done.attachable_id
 
     def keep(self, done: Done) -> None:
         """See DoneRows."""

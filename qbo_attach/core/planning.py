@@ -31,6 +31,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from qbo_attach.core.chain import Done, GroupFile, entity_refs
+from qbo_attach.core.done import State
 from qbo_attach.core.existing import Existing, Held, Place
 from qbo_attach.core.file_types import FileTypes
 from qbo_attach.core.history import History
@@ -94,8 +95,10 @@ class Planner:
                 if name in survey.names:
                     survey.twice.add(name)
                 survey.names.add(name)
-                done = done_rows.at_path(row.file_path)
-                if done is not None:
+                if done_rows.is_exactly(row.file_path, _state(row)):
+                    survey.exact += 1
+                    survey.plain.add(hash(row.file_path))
+                elif (done := done_rows.at_path(row.file_path)) is not None:
                     plain = self.entity_is(done, row) and self.facts_equal(done, row)
                     (survey.plain if plain else changed).add(hash(row.file_path))
                 if doubted:
@@ -286,6 +289,10 @@ class Planner:
         ):
             return facts.sha256
         return ""
+
+
+def _state(row: VerificationRow) -> State:
+    return row.qbo_entity_type, row.qbo_entity_id, int(row.size_bytes), row.modified_at, row.etag
 
 
 def same_facts(

@@ -31,9 +31,15 @@ class Telling:
 
     `history`: the folded chain. `latest`: the start of the latest run that was no undo. `ended`:
     the paths (hashed) that had an outcome in it, with that outcome.
+
+    Args:
+        rows: where the rows of done attachments are kept.
+        latest_run_id: of the latest run that was no undo; "": not known. Of a million outcomes
+            of the runs before it, nothing has then to be held.
     """
 
-    def __init__(self, rows: DoneRows | None = None) -> None:
+    def __init__(self, rows: DoneRows | None = None, latest_run_id: str = "") -> None:
+        self._latest_run_id = latest_run_id
         self.history = History(MemoryRows() if rows is None else rows)
         self.latest: RunStarted | None = None
         self.ended: dict[int, str] = {}
@@ -54,14 +60,20 @@ class Telling:
                     self.latest = record
                     self.ended.clear()
             if isinstance(record, Recorded) and record.outcome != Outcome.NOT_SENT:
-                if record.outcome != Outcome.DELETED and self._undo is None:
+                if record.outcome != Outcome.DELETED and self._may_be_latest:
                     self.ended[hash(record.path)] = record.outcome
                 yield self._row(record)
             self.history.apply(record)
 
+    @property
+    def _may_be_latest(self) -> bool:
+        """Whether the records that come now may be those of the latest run that was no undo."""
+        run_id = self.latest.run_id if self.latest is not None else ""
+        return self._undo is None and self._latest_run_id in ("", run_id)
+
     def _row(self, record: Recorded) -> RunLogRow:
         file = record.file or self._file_in_doubt(record)
-        done = self.history.done_by_key.get(record.key)
+        done = self.history.rows.at_key(record.key) if file is None else None
         run = self._undo or self.latest
         run_id = run.run_id if run is not None else ""
         return _row_of(record, file, done, run_id)
@@ -88,7 +100,7 @@ class Telling:
     def _planned(self, row: PlanRow, run: RunStarted) -> RunLogRow:
         outcome = outcome_so_far(row, {}, self.history)
         request_id = self.history.doubt_of_path.get(row.file_path, "")
-        done = self.history.done_by_key.get(row.idempotency_key) if row.idempotency_key else None
+        key = row.idempotency_key
         return RunLogRow(
             run.at,
             row.legacy_txnid_norm,
@@ -107,9 +119,9 @@ class Telling:
             row.modified_at,
             row.sha256,
             row.sent_file_name,
-            done.attachable_id if done is not None else "",
+            self.history.rows.attachable_id(key) if key else "",
             request_id,
-            row.idempotency_key,
+            key,
             run.run_id,
             match_rule=row.match_rule,
         )

@@ -44,10 +44,12 @@ class Survey:
     in order. `gone`: done attachments whose path is not among the rows, by entity and size;
     `doubted`: one in doubt of each such place.
     `names`: hashes of all names within their entities; `twice`: of those that occur again.
-    `plain`: hashes of the paths that are done and unchanged, as size, time and etag tell.
+    `plain`: hashes of the paths that are done and unchanged, as size, time and etag tell; `exact`
+    counts those of them whose size, time and etag the run log has to the letter.
     """
 
     ok: int = 0
+    exact: int = 0
     twice: set[int] = field(default_factory=set)
     plain: set[int] = field(default_factory=set)
     shared: dict[str, list[VerificationRow]] = field(default_factory=dict)
@@ -59,6 +61,11 @@ class Survey:
     def all_plain(self) -> bool:
         """Whether every attachment is done and unchanged, under a name that no other has."""
         return len(self.plain) == self.ok and not self.twice
+
+    @property
+    def settled(self) -> bool:
+        """Whether, besides, the run log has nothing to learn of any attachment."""
+        return self.all_plain and self.exact == self.ok
 
 
 class Sitting:

@@ -192,12 +192,15 @@ def deleted(done: Done, at: str) -> Recorded:
 class Basis:
     """What a plan was made from: the run log up to segment `segments`, QBO as of `asked_at`.
 
-    `asked_at` is "" where QBO was not asked what it holds.
+    `asked_at` is "" where QBO was not asked what it holds. `settled_rows`: of a plan of which
+    nothing is to be done, since the run log has every attachment as it is, how many rows it has;
+    else None.
     """
 
     plan_sha256: str
     segments: int
     asked_at: str = ""
+    settled_rows: int | None = None
 
     def check(self, segments: int, *, asked: bool) -> None:
         """See that the plan may still be carried out; the run log has so many segments now.
@@ -232,16 +235,31 @@ def read_basis(log: Store, plan_sha256: str) -> Basis:
     Raises:
         NotStartedError: it is not known.
     """
-    try:
-        basis = Basis(**json.loads(log.read_bytes(BASIS_FILE)))
-    except (FileNotFoundError, ValueError, TypeError):
-        basis = Basis("", 0)
+    basis = _noted_basis(log)
     if basis.plan_sha256 != plan_sha256:
         raise NotStartedError(
             f"{log.child_url(BASIS_FILE)} does not tell what the plan was made from: run "
             "qbo-attach plan again, then upload"
         )
     return basis
+
+
+def settled_plan(log: Store, segments: int) -> tuple[str, int]:
+    """Digest and rows of a plan of which nothing is to be done.
+
+    "" and 0: there is none, or the run log, which has so many segments now, has grown since.
+    """
+    basis = _noted_basis(log)
+    if basis.segments != segments or not basis.settled_rows:
+        return "", 0
+    return basis.plan_sha256, basis.settled_rows
+
+
+def _noted_basis(log: Store) -> Basis:
+    try:
+        return Basis(**json.loads(log.read_bytes(BASIS_FILE)))
+    except (FileNotFoundError, ValueError, TypeError):
+        return Basis("", 0)
 
 
 async def refuse_if_changed(

@@ -10,7 +10,7 @@ from qbo_attach.core import tables
 from qbo_attach.core.errors import NotStartedError
 from qbo_attach.core.estimating import Estimate
 from qbo_attach.core.history import History
-from qbo_attach.core.model import StageResult
+from qbo_attach.core.model import Action, StageResult
 from qbo_attach.core.planning import Planner, Survey
 from qbo_attach.core.tables import PlanRow, VerificationRow
 from qbo_attach.settings import Settings
@@ -103,7 +103,9 @@ def plan_upload(settings: Settings, missing: Collection[str] | None = None) -> P
             f"{artifact.url} has {artifact.rows} rows where {survey.ok} attachments are ok: the "
             "verification log changed while it was read; run again"
         )
-    note_basis(log, Basis(artifact.sha256, chain.segments, checked.asked_at))
+    settled = survey.settled and set(counts) <= {"bytes_to_send", Action.SKIP}
+    settled_rows = artifact.rows if settled and not planner.history.doubts else None
+    note_basis(log, Basis(artifact.sha256, chain.segments, checked.asked_at, settled_rows))
     table, estimate = write_estimate(settings, tally, planner.history)
     notes = (*checked.notes, *_cut_off(planner.history), *estimate.sentences())
     return Planned(StageResult((artifact, table), dict(counts), notes), estimate)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from itertools import tee
 
@@ -27,11 +28,19 @@ from qbo_attach.stages.report_page import write_page
 from qbo_attach.stages.report_tables import read_beside
 from qbo_attach.storage.artifacts import is_intact, read_table
 from qbo_attach.storage.done_file import DoneFile
+from qbo_attach.storage.latest_run import latest_run_id
 from qbo_attach.storage.runlog import read_segments
 from qbo_attach.storage.table_writer import TableWriter, open_table
 
 
-def run_report(settings: Settings) -> StageResult:
+@dataclass(frozen=True, slots=True)
+class Reported(StageResult):
+    """What the report stage leaves behind; `statuses` counts the rows of the verification log."""
+
+    statuses: dict[str, int] = field(default_factory=dict)
+
+
+def run_report(settings: Settings) -> Reported:
     """Write qbo_attach_runlog.csv, and of the latest run qbo_attach_errors.csv and _dups.csv.
 
     The run log table has the outcomes of all runs in chain order, then the latest run's planned
@@ -47,7 +56,7 @@ def run_report(settings: Settings) -> StageResult:
         TableError: the verification log or reconciliation.csv is broken.
     """
     log = log_store(settings)
-    told = Telling(DoneFile())
+    told = Telling(DoneFile(), latest_run_id(log, settings.realm_id))
     facts = Facts()
     counts: Counter[str] = Counter()
     with (
@@ -82,7 +91,8 @@ def run_report(settings: Settings) -> StageResult:
     beside = read_beside(settings, facts, artifacts)
     made_at = datetime.now(timezone.utc)
     context = page_context(settings, facts, beside, told.history.rows, made_at)
-    return StageResult((*artifacts, *write_page(log, context)), dict(counts))
+    pages = write_page(log, context)
+    return Reported((*artifacts, *pages), dict(counts), statuses=dict(facts.statuses))
 
 
 def _tell_chain(

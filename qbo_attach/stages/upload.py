@@ -23,7 +23,7 @@ from qbo_attach.core import tables
 from qbo_attach.core.chain import Record, RunStarted
 from qbo_attach.core.errors import NotStartedError, QboAttachError, StoppedError, StorageError
 from qbo_attach.core.history import History
-from qbo_attach.core.model import Action, Artifact, Status
+from qbo_attach.core.model import Action, Artifact, Outcome, Status
 from qbo_attach.core.planned import (
     KNOWN_ACTIONS,
     group_file,
@@ -41,6 +41,7 @@ from qbo_attach.qbo.pacing import Pacer, SystemClock
 from qbo_attach.settings import Settings
 from qbo_attach.stages.batches import (
     Batch,
+    copy_plan,
     keep_plan,
     plan_copy,
     read_batch,
@@ -52,7 +53,7 @@ from qbo_attach.stages.connection import (
     make_client,
     make_pacer,
 )
-from qbo_attach.stages.existing import Basis, deleted, read_basis, refuse_if_changed
+from qbo_attach.stages.existing import Basis, deleted, read_basis, refuse_if_changed, settled_plan
 from qbo_attach.stages.first_contact import approve_company
 from qbo_attach.stages.inputs import log_store
 from qbo_attach.stages.sources import StoredSources, store_name
@@ -155,8 +156,7 @@ class UploadRun:
         self._client: QboClient | None = None
         self._stop_reason: Exception | None = None
         self._to_send = 0
-        self._known = 0
-        self._doubts = 0
+        self._known = self._doubts = self._settled = 0
 
     def _serve(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -326,8 +326,8 @@ class UploadRun:
     async def _record_known(self, clock: SystemClock) -> None:
         """Planned outcomes that need no request: gone, altered, or in QBO already."""
         session, history = self._opened, self._opened.log.history
-        taken = taken_attachables(read_table(self._log, self._plan_name, PlanRow), history)
-        for number, row in enumerate(read_table(self._log, self._plan_name, PlanRow), 1):
+        taken = taken_attachables(self._planned(), history)
+        for number, row in enumerate(self._planned(), 1):
             for record in known_outcomes(row, history, utc_text(clock.utcnow()), taken):
                 session.record(record)
             if number % _ROWS_A_SEGMENT == 0:
@@ -336,16 +336,20 @@ class UploadRun:
     async def _look_again(self, client: QboClient, history: History, basis: Basis) -> None:
         """EXISTING=check: what the plan knew of QBO must still be so."""
         if self.settings.existing == "check" and self.batches:
-            await refuse_if_changed(
-                client,
-                history,
-                basis.asked_at,
-                lambda: read_table(self._log, self._plan_name, PlanRow),
-            )
+            await refuse_if_changed(client, history, basis.asked_at, self._planned)
+
+    def _planned(self) -> Iterator[PlanRow]:
+        """The rows of the run's own plan."""
+        return read_table(self._log, self._plan_name, PlanRow)
 
     def _keep_plan(self, runlog: RunLog, clock: SystemClock) -> tuple[Artifact, list[Record]]:
         """Copy the plan beside the run log; returns what the log has to learn from it."""
         records: list[Record] = []
+        settled = settled_plan(self._log, runlog.segments)
+        kept = None if self._doubts else copy_plan(self._log, self._plan_name, *settled)
+        if kept is not None:
+            self._settled = kept.rows
+            return kept, records
 
         def rows() -> Iterator[PlanRow]:
             for row in read_table(self._log, tables.PLAN, PlanRow):
@@ -389,8 +393,7 @@ class UploadRun:
 
     def _outcomes(self) -> dict[str, int]:
         """Each planned attachment's outcome in this run, counted."""
-        session = self._opened
-        counts: Counter[str] = Counter()
-        for row in read_table(self._log, self._plan_name, PlanRow):
-            counts[outcome_so_far(row, session.ended, session.log.history)] += 1
-        return dict(counts)
+        if self._settled:
+            return {Outcome.SKIPPED_ALREADY_UPLOADED.value: self._settled}
+        ended, history = self._opened.ended, self._opened.log.history
+        return dict(Counter(outcome_so_far(row, ended, history) for row in self._planned()))

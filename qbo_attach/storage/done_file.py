@@ -5,13 +5,24 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from qbo_attach.core.chain import Done
-from qbo_attach.core.segments import DONE_LINE, decode_done, encode_done
+from qbo_attach.core.done import State
+from qbo_attach.core.segments import (
+    DONE_LINE,
+    attachable_id_of,
+    decode_done,
+    encode_done,
+    state_in_line,
+)
 from qbo_attach.storage.hash_index import HashIndex
 
 _BUFFER_BYTES = 1 << 20
+_LINE_BYTES = 1 << 10
+_AHEAD_BYTES = 1 << 16
+_NEAR_BYTES = 1 << 13
+"""Rows this far behind what was read last are mostly followed by their neighbours."""
 _KEY = slice(len(DONE_LINE), len(DONE_LINE) + 64)
 _PATH = b'","path":"'
 _PATH_AT = _KEY.stop + len(_PATH)
@@ -22,37 +33,47 @@ class DoneFile:
     """See core.done.DoneRows.
 
     The file has no name and goes with the process. A row that was replaced stays in it, unindexed.
+    What is asked for is indexed when it is asked for: who never asks by key spends nothing on it.
     """
 
     def __init__(self) -> None:
         self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - it lives as long as this
         self._written = 0
         self._buffer = bytearray()
-        self._keys = HashIndex()
-        self._paths = HashIndex()
+        self._keys = _Index(_key_of)
+        self._paths = _Index(_path_of)
+        self._ahead, self._ahead_at = b"", 0
         self._last: tuple[int, Done] = (-1, _NO_ROW)
 
     def keys(self) -> int:
         """See DoneRows."""
-        return len(self._keys)
+        return self._keys.count(self)
 
     def paths(self) -> int:
         """See DoneRows."""
-        return len(self._paths)
+        return self._paths.count(self)
 
     def at_path(self, path: str) -> Done | None:
         """See DoneRows."""
-        slot = self._path_slot(path)
-        return None if slot < 0 else self._row(self._paths.number(slot))
+        return self._row(self._paths.number(self, path))
 
     def at_key(self, key: str) -> Done | None:
         """See DoneRows."""
-        slot = self._key_slot(key)
-        return None if slot < 0 else self._row(self._keys.number(slot))
+        return self._row(self._keys.number(self, key))
+
+    def is_exactly(self, path: str, state: State) -> bool:
+        """See DoneRows."""
+        number = self._paths.number(self, path)
+        return number >= 0 and state_in_line(*state) in self.line(number)
+
+    def attachable_id(self, key: str) -> str:
+        """See DoneRows."""
+        number = self._keys.number(self, key)
+        return "" if number < 0 else attachable_id_of(self.line(number))
 
     def keep(self, done: Done) -> None:
         """See DoneRows."""
-        self._index(done.key, done.path, self._append(encode_done(done)))
+        self._append(encode_done(done))
 
     def keep_line(self, line: bytes) -> None:
         """Take a row as a segment has it, its line.
@@ -63,22 +84,16 @@ class DoneFile:
         path_end = line.find(_PATH_END, _PATH_AT)
         if line[_KEY.stop : _PATH_AT] != _PATH or path_end < 0 or not line.endswith(b"}"):
             self.keep(decode_done(line))
-            return
-        path = line[_PATH_AT:path_end]
-        text = json.loads(b'"%b"' % path) if b"\\" in path else path.decode("ascii")
-        self._index(line[_KEY].decode("ascii"), text, self._append(line))
+        else:
+            self._append(line)
 
     def forget_key(self, key: str) -> None:
         """See DoneRows."""
-        slot = self._key_slot(key)
-        if slot >= 0:
-            self._keys.remove(slot)
+        self._keys.forget(self, key)
 
     def forget_path(self, path: str) -> None:
         """See DoneRows."""
-        slot = self._path_slot(path)
-        if slot >= 0:
-            self._paths.remove(slot)
+        self._paths.forget(self, path)
 
     def rows(self) -> Iterator[Done]:
         """See DoneRows."""
@@ -87,50 +102,29 @@ class DoneFile:
 
     def lines(self) -> Iterator[bytes]:
         """See DoneRows: in the order in which they were taken."""
-        for number, line in self._all_lines():
-            key = line[_KEY].decode("ascii")
-            hashed = hash(key)
-            slot = self._keys.slot(hashed)
-            while slot >= 0 and self._keys.number(slot) != number:
-                slot = self._keys.slot(hashed, slot)
-            if slot >= 0:
+        for number, line in self.numbered(1, self.end):
+            if self._keys.number(self, _key_of(line)) == number:
                 yield line
 
-    def _index(self, key: str, path: str, number: int) -> None:
-        slot = self._key_slot(key)
-        if slot < 0:
-            self._keys.add(hash(key), number)
-        else:
-            self._keys.put(slot, number)
-        slot = self._path_slot(path)
-        if slot < 0:
-            self._paths.add(hash(path), number)
-        else:
-            self._paths.put(slot, number)
-
-    def _key_slot(self, key: str) -> int:
-        hashed = hash(key)
-        slot = self._keys.slot(hashed)
-        while slot >= 0 and self._row(self._keys.number(slot)).key != key:
-            slot = self._keys.slot(hashed, slot)
-        return slot
-
-    def _path_slot(self, path: str) -> int:
-        hashed = hash(path)
-        slot = self._paths.slot(hashed)
-        while slot >= 0 and self._row(self._paths.number(slot)).path != path:
-            slot = self._paths.slot(hashed, slot)
-        return slot
+    def _row(self, number: int) -> Done | None:
+        if number < 0:
+            return None
+        if self._last[0] != number:
+            self._last = (number, decode_done(self.line(number)))
+        return self._last[1]
 
     # -- the file: a row's number is the offset of its line, from 1 -------------------------------
 
-    def _append(self, line: bytes) -> int:
-        number = self._written + len(self._buffer) + 1
+    @property
+    def end(self) -> int:
+        """The number that the next row gets."""
+        return self._written + len(self._buffer) + 1
+
+    def _append(self, line: bytes) -> None:
         self._buffer += line
         self._buffer += b"\n"
         if len(self._buffer) >= _BUFFER_BYTES:
             self._flush()
-        return number
 
     def _flush(self) -> None:
         self._file.seek(0, os.SEEK_END)
@@ -139,41 +133,113 @@ class DoneFile:
             self._written += written
             del self._buffer[:written]
 
-    def _row(self, number: int) -> Done:
-        if self._last[0] == number:
-            return self._last[1]
+    def line(self, number: int) -> bytes:
+        """The line of a row."""
         offset = number - 1
         if offset >= self._written:
             end = self._buffer.index(b"\n", offset - self._written)
-            line = bytes(self._buffer[offset - self._written : end])
-        else:
-            line = self._read_line(offset)
-        done = decode_done(line)
-        self._last = (number, done)
-        return done
-
-    def _read_line(self, offset: int) -> bytes:
-        size = 1024
+            return bytes(self._buffer[offset - self._written : end])
+        begin = offset - self._ahead_at
+        if 0 <= begin < len(self._ahead):
+            end = self._ahead.find(b"\n", begin)
+            if end >= 0:
+                return self._ahead[begin:end]
+        # Who reads on where it was reads more at once: rows are mostly asked for in their order.
+        near = 0 <= begin < len(self._ahead) + _NEAR_BYTES
+        size = _AHEAD_BYTES if near else _LINE_BYTES
         while True:
             data = os.pread(self._file.fileno(), size, offset)
             end = data.find(b"\n")
             if end >= 0:
+                self._ahead, self._ahead_at = data, offset
                 return data[:end]
             if len(data) < size:
                 raise OSError(f"the temporary file of the run log's rows ends at {offset}")
             size *= 4
 
-    def _all_lines(self) -> Iterator[tuple[int, bytes]]:
-        self._flush()
-        with os.fdopen(os.dup(self._file.fileno()), "rb") as stream:
-            stream.seek(0)
-            number = 1
-            until = self._written
-            for line in stream:
-                if number > until:
-                    return
-                yield number, line[:-1]
-                number += len(line)
+    def numbered(self, begin: int, end: int) -> Iterator[tuple[int, bytes]]:
+        """The lines from one row up to another, with their numbers; replaced ones too."""
+        number = begin
+        while number < end:
+            offset = number - 1
+            if offset < self._written:
+                size = min(_AHEAD_BYTES, end - number)
+                data = os.pread(self._file.fileno(), size, offset)
+                lines = data.split(b"\n")
+                if len(lines) == 1:
+                    lines = [self.line(number), b""]  # it is longer than that
+            else:
+                data = bytes(self._buffer[offset - self._written : end - 1 - self._written])
+                lines = data.split(b"\n")
+            for line in lines[:-1]:
+                yield number, line
+                number += len(line) + 1
+
+
+class _Index:
+    """Rows by one of their two names; the last one of a name counts.
+
+    It does not hold the file, so that both are gone as soon as nobody holds the file.
+    """
+
+    def __init__(self, name_of: Callable[[bytes], str]) -> None:
+        self._name_of = name_of
+        self._index = HashIndex()
+        self._known_to = 1
+
+    def count(self, file: DoneFile) -> int:
+        """How many names there are."""
+        self._catch_up(file)
+        return len(self._index)
+
+    def number(self, file: DoneFile, name: str) -> int:
+        """The number of this name's row; -1: it has none."""
+        slot = self._slot(file, name)
+        return -1 if slot < 0 else self._index.number(slot)
+
+    def forget(self, file: DoneFile, name: str) -> None:
+        """Nothing has this name any more."""
+        slot = self._slot(file, name)
+        if slot >= 0:
+            self._index.remove(slot)
+
+    def _slot(self, file: DoneFile, name: str) -> int:
+        if self._known_to < file.end:
+            self._catch_up(file)
+        return self._find(file, name, hash(name))
+
+    def _find(self, file: DoneFile, name: str, hashed: int) -> int:
+        index = self._index
+        slot = index.slot(hashed)
+        while slot >= 0 and self._name_of(file.line(index.number(slot))) != name:
+            slot = index.slot(hashed, slot)
+        return slot
+
+    def _catch_up(self, file: DoneFile) -> None:
+        """Take the rows that came since."""
+        name_of, index, end = self._name_of, self._index, file.end
+        for number, line in file.numbered(self._known_to, end):
+            name = name_of(line)
+            hashed = hash(name)
+            if not index.add_first(hashed, number):
+                slot = self._find(file, name, hashed)
+                if slot < 0:
+                    index.add(hashed, number)
+                else:
+                    index.put(slot, number)
+        self._known_to = end
+
+
+def _key_of(line: bytes) -> str:
+    return line[_KEY].decode("ascii")
+
+
+def _path_of(line: bytes) -> str:
+    path = line[_PATH_AT : line.find(_PATH_END, _PATH_AT)]
+    if b"\\" in path:
+        text: str = json.loads(b'"%b"' % path)
+        return text
+    return path.decode("ascii")
 
 
 _NO_ROW = Done("", "", "", "", "", 0, "", "", "", "", "", "", "")

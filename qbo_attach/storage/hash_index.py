@@ -48,16 +48,28 @@ class HashIndex:
 
     def add(self, hashed: int, number: int) -> None:
         """One more entry."""
+        self.add_first(hashed, number, even_if_there=True)
+
+    def add_first(self, hashed: int, number: int, *, even_if_there: bool = False) -> bool:
+        """One more entry, unless there is one of this hash; whether it was taken."""
         if self._used * 3 >= self._mask * 2:
             self._grow()
-        mask, numbers = self._mask, self._numbers
-        at = hashed & mask
-        while numbers[at] > 0:
+        mask, numbers, hashes = self._mask, self._numbers, self._hashes
+        at, left = hashed & mask, -1
+        while there := numbers[at]:
+            if there == _LEFT:
+                left = at if left < 0 else left
+            elif hashes[at] == hashed and not even_if_there:
+                return False
             at = (at + 1) & mask
-        self._used += numbers[at] == _EMPTY
-        self._hashes[at] = hashed
+        if left >= 0:
+            at = left
+        else:
+            self._used += 1
+        hashes[at] = hashed
         numbers[at] = number
         self._count += 1
+        return True
 
     def remove(self, slot: int) -> None:
         """Take out the entry in this slot."""
@@ -69,8 +81,13 @@ class HashIndex:
         slots = (self._mask + 1) * 2
         self._hashes = array("q", bytes(8 * slots))
         self._numbers = array("q", bytes(8 * slots))
-        self._mask = slots - 1
-        self._used = self._count = 0
+        self._mask = mask = slots - 1
+        self._used = self._count
+        into_hashes, into_numbers = self._hashes, self._numbers
         for hashed, number in zip(hashes, numbers, strict=True):
             if number > 0:
-                self.add(hashed, number)
+                at = hashed & mask
+                while into_numbers[at]:
+                    at = (at + 1) & mask
+                into_hashes[at] = hashed
+                into_numbers[at] = number

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
-from qbo_attach.core.chain import Record, SegmentHeader
+from qbo_attach.core.chain import Record, RunStarted, SegmentHeader
 from qbo_attach.core.segments import decode_header, decode_segment, segment_name, segment_numbers
 from qbo_attach.storage.files import Store
 from qbo_attach.storage.runlog import runlog_folder
@@ -51,3 +51,20 @@ def read_latest_run(
     with ThreadPoolExecutor(_READ_AHEAD) as pool:
         for start in range(low, last + 1, _READ_AHEAD):
             yield from pool.map(read, range(start, min(start + _READ_AHEAD, last + 1)))
+
+
+def latest_run_id(store: Store, realm_id: str) -> str:
+    """The latest run that was no undo; "" where none is found.
+
+    Raises:
+        RunLogDamagedError, StorageError: as `read_latest_run`.
+    """
+    before: int | None = None
+    while True:
+        header, records = next(read_latest_run(store, realm_id, before), (None, []))
+        started = next((record for record in records if isinstance(record, RunStarted)), None)
+        if started is not None and not started.undoes:
+            return started.run_id
+        if header is None or header.seq == 1:
+            return ""
+        before = header.seq

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
+import re
 from collections import Counter
 from concurrent.futures import Future
 from pathlib import Path
@@ -11,16 +13,20 @@ from typing import Any
 
 import pytest
 
-from benchmarks.ground import Company, Workspace, make_finished
+from benchmarks.ground import REALM, Company, Workspace, make_finished
+from qbo_attach.core.chain import Facts
 from qbo_attach.core.tables import InventoryRow, decode_table
 from qbo_attach.fake_qbo import FakeOptions, running
 from qbo_attach.settings import Settings, load_settings
 from qbo_attach.stages import plan as plan_stage
+from qbo_attach.stages import upload as upload_stage
 from qbo_attach.stages.inventory import run_inventory
 from qbo_attach.stages.mapping import run_mapping
 from qbo_attach.stages.plan import run_plan
 from qbo_attach.stages.verify import run_verify
 from qbo_attach.stages.whole import run_all
+from qbo_attach.storage.files import Store
+from qbo_attach.storage.latest_run import read_latest_run
 from qbo_attach.storage.s3_listing import Entry, Page, list_entries
 
 FILES = 140
@@ -111,6 +117,51 @@ def test_a_plan_on_finished_files_reads_none_of_them(
     run_plan(settings_of(finished))
     made = (finished.log / "upload_plan.csv").read_text().splitlines()
     assert len(made) == FILES + 1
+
+
+def test_an_upload_of_nothing_looks_at_no_row_and_keeps_the_very_plan(
+    finished: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings_of(finished)
+    plan = run_plan(settings).artifacts[0]
+
+    def refuse(*_: object) -> Any:
+        pytest.fail("a row of the plan was looked at")
+
+    monkeypatch.setattr(upload_stage, "new_facts", refuse)
+    monkeypatch.setattr(upload_stage, "outcome_so_far", refuse)
+    with upload_stage.UploadRun(settings) as run:
+        pass
+    assert run.result.counts == {"skipped_already_uploaded": FILES}
+    kept = finished.plan_of(run.run_id).read_bytes()
+    assert hashlib.sha256(kept).hexdigest() == plan.sha256
+
+
+def test_times_and_etags_that_the_run_log_lacks_are_learnt_once_though_nothing_is_sent(
+    finished: Workspace,
+) -> None:
+    settings = settings_of(finished)
+    verified = finished.log / "mapping_verification_log.csv"
+    # A store without fractions and with etags: each file is what was sent, as far as they tell.
+    verified.write_text(re.sub(r"\.\d{6}Z,,", "Z,etag,", verified.read_text()))
+    learnt = []
+    for _ in range(2):
+        run_plan(settings)
+        with upload_stage.UploadRun(settings) as run:
+            pass
+        assert run.result.counts == {"skipped_already_uploaded": FILES}
+        segments = read_latest_run(Store(settings.log_dir), REALM)
+        learnt.append(sum(isinstance(record, Facts) for _, some in segments for record in some))
+    assert learnt == [FILES, 0]
+
+
+def test_an_upload_of_nothing_after_another_run_looks_at_its_plan(finished: Workspace) -> None:
+    settings = settings_of(finished)
+    run_plan(settings)
+    for _ in range(2):  # the second has segments that the plan has not seen
+        with upload_stage.UploadRun(settings) as run:
+            pass
+        assert run.result.counts == {"skipped_already_uploaded": FILES}
 
 
 @pytest.mark.parametrize("files", [10, FILES])

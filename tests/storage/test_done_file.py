@@ -19,10 +19,13 @@ PATHS = ["a", 'q"uo\\te', "ü/\u2028", "sent_file_name", 'x","sent_file_name":"y
 KEYS = [letter * 64 for letter in "abcdef"]
 
 
+AT = "2026-01-01T00:00:00Z"
+STATES = [("Bill", "1", size, AT, "") for size in range(3)] + [("Bill", '1"', 1, AT, "")]
+
+
 def row(key: str, path: str, size: int = 1) -> Done:
-    return Done(
-        key, path, "n", "Bill", "1", size, "2026-01-01T00:00:00Z", "", "", "9", "success", "r", "d"
-    )
+    number = f'9"{size}' if size % 2 else "9"
+    return Done(key, path, "n", "Bill", "1", size, AT, "", "", number, "success", "r", "d")
 
 
 STEPS = st.lists(
@@ -30,7 +33,7 @@ STEPS = st.lists(
         st.sampled_from(("keep", "keep", "line", "forget_key", "forget_path")),
         st.sampled_from(KEYS),
         st.sampled_from(PATHS),
-        st.integers(0, 10**6),
+        st.integers(0, 3),
     ),
     max_size=40,
 )
@@ -42,6 +45,8 @@ def told(rows: DoneRows) -> tuple[object, ...]:
         rows.paths(),
         [rows.at_key(key) for key in KEYS],
         [rows.at_path(path) for path in PATHS],
+        [rows.attachable_id(key) for key in KEYS],
+        [[rows.is_exactly(path, state) for state in STATES] for path in PATHS],
         sorted(rows.rows(), key=lambda done: done.key),
     )
 
@@ -88,6 +93,30 @@ def test_of_several_rows_with_one_path_the_last_one_counts_after_a_snapshot_too(
         assert by_path(kept)["a"].key == KEYS[1]
         assert set(by_key(kept)) == set(KEYS[:2])
         assert list(by_path(kept)) == ["a"]
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_many_rows_are_found_in_any_order(order: int) -> None:
+    rows = DoneFile()
+    many = [row(f"{number:064}", f"p/{number}", number) for number in range(20_000)]
+    for done in many:
+        rows.keep(done)
+    for done in many[::order]:
+        assert rows.at_path(done.path) == done
+    for done in many[:: 7 * order]:
+        assert rows.at_key(done.key) == done
+    assert list(rows.rows()) == many
+    assert rows.keys() == rows.paths() == len(many)
+
+
+def test_a_name_within_a_cell_is_not_taken_for_the_cell() -> None:
+    rows, memory = DoneFile(), MemoryRows()
+    odd = row(KEYS[0], "a")
+    odd.sent_file_name = '","qbo_entity_type":"Bill","qbo_entity_id":"1","size_bytes":7,"x'
+    for kept in (rows, memory):
+        kept.keep(odd)
+        assert not kept.is_exactly("a", ("Bill", "1", 7, AT, ""))
+        assert kept.is_exactly("a", ("Bill", "1", 1, AT, ""))
 
 
 def test_a_row_longer_than_a_read_is_read_whole() -> None:
