@@ -72,14 +72,18 @@ def _compare(bench: Bench, section: Section, files: int, mapped: int) -> None:
     decides = files >= 170_000
     name = f"Verify {files:,} {TIMES} {mapped:,}, of the bare script's time"
     ratio = found[us].wall_s / found[peer].wall_s
-    section.goals.append(at_most(name, 1.3, ratio, TIMES, decides=decides))
+    by_cpu = found[us].cpu_s / found[peer].cpu_s
+    section.goals += [
+        at_most(name, 1.3, ratio, TIMES, decides=decides),
+        at_most("... by CPU", 1.3, by_cpu, TIMES, decides=decides),
+    ]
     if files >= 1_000_000:
         peak = found[us].peak_mib
         section.goals.append(at_most("... peak memory", 400, peak, " MiB", decides=True, digits=0))
     section.notes.append(
         f"At {files:,} {TIMES} {mapped:,}: {ratio:.2f}{TIMES} the bare script, "
         f"{found[us].wall_s / found[floor].wall_s:.2f}{TIMES} the one with two statuses; by CPU "
-        f"{found[us].cpu_s / found[peer].cpu_s:.2f}{TIMES} and "
+        f"{by_cpu:.2f}{TIMES} and "
         f"{found[us].cpu_s / found[floor].cpu_s:.2f}{TIMES}."
     )
 
