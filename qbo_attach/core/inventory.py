@@ -15,7 +15,7 @@ from itertools import groupby
 from qbo_attach.core.errors import NotStartedError
 from qbo_attach.core.file_types import NOT_UTF8
 from qbo_attach.core.identifiers import IdRules
-from qbo_attach.core.layout import Layout, Place
+from qbo_attach.core.layout import Layout, Place, Reading
 from qbo_attach.core.model import ListedFile
 from qbo_attach.core.tables import InventoryRow
 
@@ -68,51 +68,49 @@ class Tree:
 
         It begins where most files fit; among equals, where most of the template is in the tree.
         """
-        readings = [self._layout.reading(s) for s in range(self._layout.leading_literals + 1)]
-        fitting: list[Counter[str]] = [Counter() for _ in readings]
-        for folder, files in self._folders():
-            folders = _components(folder)
-            for reading, clients in zip(readings, fitting, strict=True):
-                place = reading.place(folders)
-                if place is not None:
-                    clients[place.client] += files
-        totals = [sum(clients.values()) for clients in fitting]
-        skip = totals.index(max(totals))
-        return Survey(skip, dict(fitting[skip]), len(self) - totals[skip])
+        best, clients_of_best = 0, Counter[str]()
+        for skip in range(self._layout.leading_literals + 1):
+            clients = self._clients(self._layout.reading(skip))
+            if not skip or clients.total() > clients_of_best.total():
+                best, clients_of_best = skip, clients
+            if clients.total() == len(self):
+                break
+        return Survey(best, dict(clients_of_best), len(self) - clients_of_best.total())
 
-    def _folders(self) -> Iterator[tuple[str, int]]:
-        """Folders as they stand packed, each with the number of files that follow one another."""
+    def _clients(self, reading: Reading) -> Counter[str]:
+        """Files by client, of those that fit this reading."""
+        clients: Counter[str] = Counter()
         for folder, files in groupby(self._packed, _packed_folder):
-            yield folder.decode("utf-8", "surrogateescape"), sum(1 for _ in files)
+            place = reading.place(_components(folder))
+            if place is not None:
+                clients[place.client] += sum(1 for _ in files)
+        return clients
 
     def rows(self, survey: Survey) -> Iterator[InventoryRow]:
         """The table's rows, in order."""
         reading = self._layout.reading(survey.skip)
-        last = None
-        place, norm = _NOWHERE, ""
-        for packed in self._packed:
-            text = packed.decode("utf-8", "surrogateescape")
-            path, size, modified_at, etag, problem = text.split(_END, 4)
-            folder, _, name = path.rpartition(_SEPARATOR)
-            if folder != last:
-                last = folder
-                place = reading.place(_components(folder)) or _NOWHERE
-                norm = self._id_rules.normalize(place.raw_legacy_id, place.entity_class)
-            path = path.replace(_SEPARATOR, "/")
-            if _ESCAPE in path:
-                path, name = _unescaped(path), _unescaped(name)
-            yield InventoryRow(
-                norm,
-                place.legacy_entity_type,
-                place.raw_legacy_id,
-                name,
-                path,
-                place.client,
-                size,
-                modified_at,
-                etag,
-                problem,
-            )
+        for packed_folder, files in groupby(self._packed, _packed_folder):
+            folders = _components(packed_folder)
+            folder = "".join(f"{name}/" for name in folders)
+            place = reading.place(folders) or _NOWHERE
+            norm = self._id_rules.normalize(place.raw_legacy_id, place.entity_class)
+            for packed in files:
+                text = packed[len(packed_folder) :].decode("utf-8", "surrogateescape")
+                name, size, modified_at, etag, problem = text.split(_END, 4)
+                if _ESCAPE in name:
+                    name = _unescaped(name)
+                yield InventoryRow(
+                    norm,
+                    place.legacy_entity_type,
+                    place.raw_legacy_id,
+                    name,
+                    folder + name,
+                    place.client,
+                    size,
+                    modified_at,
+                    etag,
+                    problem,
+                )
 
 
 def check_shrink(before: Mapping[str, int], now: Survey) -> None:
@@ -149,12 +147,14 @@ def _pack(file: ListedFile) -> bytes:
 
 
 def _packed_folder(packed: bytes) -> bytes:
-    return packed[: max(packed.rfind(b"\x01", 0, packed.index(b"\0")), 0)]
+    """The folder with its closing separator; b"" for the root."""
+    return packed[: packed.rfind(b"\x01", 0, packed.index(b"\0")) + 1]
 
 
-def _components(folder: str) -> list[str]:
-    parts = folder.split(_SEPARATOR)
-    return [_unescaped(part) for part in parts] if _ESCAPE in folder else parts
+def _components(packed_folder: bytes) -> list[str]:
+    text = packed_folder.decode("utf-8", "surrogateescape")
+    parts = text.split(_SEPARATOR)[:-1]
+    return [_unescaped(part) for part in parts] if _ESCAPE in text else parts
 
 
 def _unescaped(text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 
 class StrEnum(str, Enum):
@@ -96,8 +97,7 @@ class EntityRef:
         return f"{self.type}:{self.id}"
 
 
-@dataclass(frozen=True, slots=True)
-class ListedFile:
+class ListedFile(NamedTuple):
     """One file as a listing of FILES_DIR shows it.
 
     `path` is relative to the listed root, with `/`; bytes that are not UTF-8 stand in it as

@@ -31,6 +31,10 @@ T = TypeVar("T")
 _PIECE_BYTES = 1 << 20
 """Two at a time for each file in flight are in memory, and threads keep room for some."""
 _READABLE_BY_ALL = 0o444
+_PLAIN = stat.S_IFREG | _READABLE_BY_ALL
+_PLAIN_MASK = 0o170000 | _READABLE_BY_ALL
+"""Modes that need no second look, those of nearly all files: regular, and readable by all."""
+_HAS_JUNCTIONS = hasattr(os.DirEntry, "is_junction") and os.name == "nt"
 _EFFECTIVE = os.access in os.supports_effective_ids
 _READ = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 _READ_LISTED = _READ | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
@@ -55,23 +59,21 @@ class Disk:
 
     def list_files(self) -> Iterator[ListedFile]:
         """See `Store.list_files`."""
-        folders = [""]
+        folders = [""]  # each ends in "/", but for the root
         while folders:
-            yield from self._list_folder(folders.pop(), folders)
-
-    def _list_folder(self, folder: str, folders: list[str]) -> Iterator[ListedFile]:
-        """Files of one folder (relative, ending in `/` unless the root); adds its folders."""
-        try:
-            with os.scandir(self._base + folder) as entries:
-                for entry in entries:
-                    if entry.is_dir(follow_symlinks=False) and not _is_junction(entry):
-                        folders.append(f"{folder}{entry.name}/")
-                    else:
-                        yield _listed(entry, folder + entry.name)
-        except OSError as error:
-            if not folder:
-                raise self._cannot_list(error) from error
-            yield ListedFile(folder[:-1], 0, problem=f"folder cannot be listed: {error.strerror}")
+            folder = folders.pop()
+            try:
+                with os.scandir(self._base + folder) as entries:
+                    for entry in entries:
+                        if entry.is_dir(follow_symlinks=False) and not _is_junction(entry):
+                            folders.append(f"{folder}{entry.name}/")
+                        else:
+                            yield _listed(entry, folder + entry.name)
+            except OSError as error:
+                if not folder:
+                    raise self._cannot_list(error) from error
+                problem = f"folder cannot be listed: {error.strerror}"
+                yield ListedFile(folder[:-1], 0, problem=problem)
 
     def _cannot_list(self, error: OSError) -> StorageError:
         if isinstance(error, FileNotFoundError):
@@ -310,6 +312,8 @@ def _listed(entry: os.DirEntry[str], path: str) -> ListedFile:
 
 
 def _row(path: str, full: str, status: os.stat_result) -> ListedFile:
+    if status.st_mode & _PLAIN_MASK == _PLAIN:
+        return ListedFile(path, status.st_size, _modified_at(status))
     if stat.S_ISLNK(status.st_mode):
         return ListedFile(path, 0, problem=_link_problem(full))
     listed = _as_listed(path, status)
@@ -320,12 +324,16 @@ def _row(path: str, full: str, status: os.stat_result) -> ListedFile:
 
 
 def _as_listed(path: str, status: os.stat_result) -> ListedFile:
-    seconds, nanos = divmod(status.st_mtime_ns, 1_000_000_000)
-    modified_at = utc_text(seconds, nanos // 1000)
+    modified_at = _modified_at(status)
     if stat.S_ISREG(status.st_mode):
         return ListedFile(path, status.st_size, modified_at)
     kind = next((name for test, name in _KINDS if test(status.st_mode)), "of an unknown kind")
     return ListedFile(path, 0, modified_at, problem=f"not a regular file: it is {kind}")
+
+
+def _modified_at(status: os.stat_result) -> str:
+    seconds, nanos = divmod(status.st_mtime_ns, 1_000_000_000)
+    return utc_text(seconds, nanos // 1000)
 
 
 def _link_problem(path: str) -> str:
@@ -338,8 +346,7 @@ def _link_problem(path: str) -> str:
 
 def _is_junction(entry: os.DirEntry[str]) -> bool:
     """Whether an entry is a Windows junction, which Python can tell from 3.12 on."""
-    test: Callable[[], bool] | None = getattr(entry, "is_junction", None)
-    return test is not None and test()
+    return _HAS_JUNCTIONS and bool(entry.is_junction())  # type: ignore[attr-defined]  # as it says
 
 
 def _may_read(mode: int, path: str) -> bool:

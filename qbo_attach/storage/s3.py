@@ -341,7 +341,9 @@ def _connect(options: Mapping[str, object], deadline_s: float) -> S3FileSystem:
     profile = settings.pop("profile", None)
     session = AioSession(profile=profile)
     session.register_component("data_loader", _MODELS)
-    session.register("before-parse.s3.ListObjectsV2", take_entries)
+    # By the wildcard we come before botocore's own hook, which parses each body to see whether it
+    # is whole: what is left of it then says so as well.
+    session.register("before-parse.*.ListObjectsV2", take_entries)
     settings |= {"session": session, "config_kwargs": config}
     settings |= {"skip_instance_cache": True, "use_listings_cache": False}
     return S3FileSystem(**settings)

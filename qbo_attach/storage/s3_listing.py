@@ -22,9 +22,13 @@ from qbo_attach.storage.place import moment_text
 FAN_OUT = 16
 """Pages asked for at once: 8 are slower by a half at 80 ms a page, 32 gain nothing."""
 
+_BEGIN, _END = b"<Contents>", b"</Contents>"
 _ENTRY = re.compile(rb"<Contents>(.*?)</Contents>", re.DOTALL)
-_ENTRIES = re.compile(rb"<Contents>.*</Contents>", re.DOTALL)
 _CELL = re.compile(rb"<(Key|LastModified|ETag|Size|StorageClass)>([^<]*)</")
+_COLUMNS = [
+    re.compile(rb"<%s>([^<]*)</" % name).findall
+    for name in (b"Key", b"Size", b"LastModified", b"ETag", b"StorageClass")
+]
 _ARCHIVES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
 _HTTP_OK = 200
 
@@ -62,25 +66,83 @@ def take_entries(
     body: bytes = response_dict["body"]
     if response_dict["status_code"] != _HTTP_OK or b"<EncodingType>url</EncodingType>" not in body:
         return
+    begin, end = body.find(_BEGIN), body.rfind(_END) + len(_END)
+    text = body[begin:end]
+    if begin < 0 or not text or b"<CommonPrefixes>" in text:
+        return
     try:
-        entries = [_entry(dict(_CELL.findall(match[1]))) for match in _ENTRY.finditer(body)]
+        entries = read_entries(text)
     except (KeyError, ValueError):
         return
     customized_response_dict["_entries"] = entries
-    response_dict["body"] = _ENTRIES.sub(b"", body, count=1)
+    response_dict["body"] = body[:begin] + body[end:]
+
+
+def read_entries(text: bytes) -> list[Entry]:
+    """The entries of a page, from their XML: cell by cell of all, or entry by entry.
+
+    A key is URL-encoded, and what SeaweedFS leaves bare of it is XML-escaped. A "+" is a space in
+    some servers' answers; botocore reads it so as well.
+
+    Raises:
+        KeyError, ValueError: an entry lacks its key, size or time, or they are none.
+    """
+    return read_at_once(text) or read_one_by_one(text)
+
+
+def read_at_once(text: bytes) -> list[Entry]:
+    """Entries by all keys at once, all sizes, and so on: in a third of the time of one by one.
+
+    [] where that cannot be: not each entry has each cell, or a line break is part of one. Else as
+    `read_one_by_one`.
+    """
+    rows = text.count(_BEGIN)
+    columns = []
+    for find in _COLUMNS:
+        cells = find(text)
+        if len(cells) != rows:
+            return []
+        columns.append(b"\n".join(cells).decode())
+    keys, sizes, moments, etags, classes = columns
+    columns = [_key(keys), sizes, _moment(moments), _quoted(etags), classes]
+    split = [column.split("\n") for column in columns]
+    if any(len(cells) != rows for cells in split):
+        return []
+    names, numbers, times, quoted, archives = split
+    return list(map(Entry, names, map(int, numbers), times, map(plain_etag, quoted), archives))
+
+
+def read_one_by_one(text: bytes) -> list[Entry]:
+    """Entries each by itself, which may lack an etag or a storage class."""
+    return [_entry(dict(_CELL.findall(match[1]))) for match in _ENTRY.finditer(text)]
 
 
 def _entry(cells: dict[bytes, bytes]) -> Entry:
-    moment = cells[b"LastModified"].decode()
-    # A key is URL-encoded, and what SeaweedFS leaves bare of it is XML-escaped. A "+" is a space
-    # in some servers' answers; botocore reads it so as well.
     return Entry(
-        unquote_plus(html.unescape(cells[b"Key"].decode())),
+        _key(cells[b"Key"].decode()),
         int(cells[b"Size"]),
-        moment.replace(".000Z", "Z"),
-        plain_etag(html.unescape(cells.get(b"ETag", b"").decode())),
+        _moment(cells[b"LastModified"].decode()),
+        plain_etag(_quoted(cells.get(b"ETag", b"").decode())),
         cells.get(b"StorageClass", b"").decode(),
     )
+
+
+# Each of these reads one cell, or many with line breaks between them.
+
+
+def _key(text: str) -> str:
+    # The two escapes that most keys have, since what is left for unquote costs it 0.3 us each.
+    bare = html.unescape(text).replace("%20", " ").replace("%2F", "/")
+    return unquote_plus(bare)
+
+
+def _moment(text: str) -> str:
+    return text.replace(".000Z", "Z")
+
+
+def _quoted(text: str) -> str:
+    # The escapes of quotes that servers use, for the same reason.
+    return html.unescape(text.replace("&quot;", '"').replace("&#34;", '"'))
 
 
 def plain_etag(etag: str) -> str:
@@ -178,13 +240,14 @@ def _cancel(futures: Iterable[concurrent.futures.Future[Page]]) -> None:
 
 def as_listed(entry: Entry, prefix: str) -> ListedFile | None:
     """An object as a file; None for a "folder" key, which has no bytes."""
-    path = entry.key[len(prefix) :]
+    key, size_bytes, modified_at, etag, storage_class = entry
+    path = key[len(prefix) :]
     problem = ""
-    if entry.key.endswith("/"):
-        if not entry.size_bytes:
+    if key.endswith("/"):
+        if not size_bytes:
             return None
         path = path or "/"
         problem = "the key of a folder (it ends in /) holds bytes; give the object a file's name"
-    elif entry.storage_class in _ARCHIVES:
-        problem = f"is archived ({entry.storage_class}); restore it to the class STANDARD"
-    return ListedFile(path, entry.size_bytes, entry.modified_at, entry.etag, problem)
+    elif storage_class in _ARCHIVES:
+        problem = f"is archived ({storage_class}); restore it to the class STANDARD"
+    return ListedFile(path, size_bytes, modified_at, etag, problem)

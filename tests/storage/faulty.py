@@ -27,8 +27,8 @@ class Proxy:
 
     endpoint: str
     faults: list[tuple[str, str]] = field(default_factory=list)
-    """(method, fault); fault: `lose` the answer after the effect, `cut` the body, `refuse` (503),
-    `deny` (403)."""
+    """(method, fault); fault: `lose` the answer after the effect, `cut` the body, `halve` it and call
+    that the whole, `refuse` (503), `deny` (403)."""
     seen: list[str] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -74,6 +74,8 @@ def faulty_proxy(upstream: str) -> Iterator[Proxy]:
             kept = {k: v for k, v in response.getheaders() if k.lower() not in SKIPPED}
             if self.command == "HEAD":
                 kept["Content-Length"] = response.getheader("Content-Length", "0")
+            if fault == "halve":
+                data = data[: len(data) // 2]
             self.answer(response.status, kept, data, cut=fault == "cut")
 
         def answer(

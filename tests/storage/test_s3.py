@@ -302,6 +302,18 @@ class TestNetwork:
             assert {row.path for row in store.list_files()} == {"small", "large"}
             assert proxy.faults == []
 
+    def test_half_a_page_that_calls_itself_whole_is_asked_for_again(
+        self, s3_moto: S3Server
+    ) -> None:
+        url = s3_moto.new_bucket()
+        keys = [f"file {n}" for n in range(40)]
+        fill(s3_moto, bucket_of(url), keys)
+        with faulty_proxy(s3_moto.endpoint) as proxy:
+            proxy.faults += [("GET", "halve")]
+            store = Store(url, {**s3_moto.options, "endpoint_url": proxy.endpoint})
+            assert sorted(row.path for row in store.list_files()) == sorted(keys)
+            assert proxy.seen == ["GET", "GET"]
+
     def test_a_small_file_costs_one_request(self, s3_moto: S3Server) -> None:
         url = s3_moto.new_bucket()
         with faulty_proxy(s3_moto.endpoint) as proxy:

@@ -14,6 +14,9 @@ from qbo_attach.storage.s3_listing import (
     Page,
     as_listed,
     list_entries,
+    read_at_once,
+    read_entries,
+    read_one_by_one,
     read_page,
     take_entries,
 )
@@ -125,6 +128,48 @@ def test_the_hook_takes_the_entries_and_leaves_the_rest() -> None:
 )
 def test_a_body_of_another_shape_is_left_to_botocore(body: bytes) -> None:
     assert taken(body) == (body, None)
+
+
+def test_folders_between_entries_are_left_to_botocore() -> None:
+    folder = b"<CommonPrefixes><Prefix>p/</Prefix></CommonPrefixes>"
+    body = BODY % (CONTENTS + folder + CONTENTS)
+    assert taken(body) == (body, None)
+
+
+cells = st.text(alphabet='aé+% &;#"\n/' + "%20%2F%0A%C3%A9&amp;&#10;&quot;&lt", max_size=12)
+ODD_CELLS = st.sampled_from(
+    ["a%20b", "a+b", "%2520", "%2%20", "%%2F", "%C3", "%A9x", "%0A", "&#10;", "&amp", "&lt;", "é"]
+)
+
+
+@st.composite
+def entries(draw: st.DrawFn) -> bytes:
+    """One entry, whose cells stand in any order; etag and storage class may be missing."""
+
+    def text() -> str:
+        return "".join(draw(st.lists(ODD_CELLS | cells, max_size=3))).replace("<", "")
+
+    found = [f"<Key>{text()}</Key>", f"<Size>{draw(st.integers(0, 10**13))}</Size>"]
+    found.append(f"<LastModified>2026-01-02T03:04:05{draw(FRACTIONS)}Z</LastModified>")
+    if draw(st.integers(0, 9)):
+        found.append(f"<ETag>{draw(QUOTES)}{text()}{draw(QUOTES)}</ETag>")
+    if draw(st.integers(0, 9)):
+        found.append(f"<StorageClass>{draw(st.sampled_from(['GLACIER', 'X']))}</StorageClass>")
+    return f"<Contents>{''.join(draw(st.permutations(found)))}</Contents>".encode()
+
+
+FRACTIONS = st.sampled_from(["", ".000", ".120"])
+QUOTES = st.sampled_from(['"', "&quot;", "&#34;", ""])
+
+
+@given(st.lists(entries(), min_size=1, max_size=5))
+def test_many_entries_read_at_once_are_what_each_is_alone(contents: list[bytes]) -> None:
+    one_by_one = [entry for content in contents for entry in read_one_by_one(content)]
+    assert read_entries(b"".join(contents)) == one_by_one
+
+
+def test_a_page_of_one_shape_is_read_at_once() -> None:
+    assert read_at_once(CONTENTS * 2) == read_one_by_one(CONTENTS * 2)
 
 
 def test_an_error_answer_is_left_to_botocore() -> None:
