@@ -1,8 +1,7 @@
 """A slow line on this machine, for HTTP/1.1 without pipelining.
 
-proxy.py PORT TO_PORT DELAY_MS MBIT_S: every request waits DELAY_MS before its first bytes go on
-(connections are kept, as between real hosts); with MBIT_S above 0 all that goes up shares so many
-million bits a second. What comes down is not held back.
+proxy.py PORT TO_PORT MBIT_S: all that goes up shares so many million bits a second. What comes down
+is not held back. Connections are kept, as between real hosts.
 """
 
 from __future__ import annotations
@@ -17,43 +16,28 @@ PIECE_BYTES = 16_384
 class Line:
     """What all connections share: the moment up to which the line upwards is taken."""
 
-    def __init__(self, delay_s: float, bytes_per_s: float) -> None:
-        self.delay_s = delay_s
+    def __init__(self, bytes_per_s: float) -> None:
         self._bytes_per_s = bytes_per_s
         self._free_at = 0.0
 
     async def take(self, size_bytes: int) -> None:
         """Wait until so many bytes have gone up."""
-        if not self._bytes_per_s:
-            return
         now = asyncio.get_running_loop().time()
         self._free_at = max(self._free_at, now) + size_bytes / self._bytes_per_s
         await asyncio.sleep(self._free_at - now)
 
-
-class Connection:
-    """One connection through the line; `answered` since the last bytes went up."""
-
-    def __init__(self, line: Line) -> None:
-        self._line = line
-        self._answered = True
-
     async def up(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """From client to server: what follows an answer begins a request, and waits."""
+        """One connection, from client to server."""
         while data := await reader.read(PIECE_BYTES):
-            if self._answered:
-                self._answered = False
-                await asyncio.sleep(self._line.delay_s)
-            await self._line.take(len(data))
+            await self.take(len(data))
             writer.write(data)
             await writer.drain()
         with contextlib.suppress(OSError):
             writer.write_eof()
 
     async def down(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """From server to client."""
+        """One connection, from server to client."""
         while data := await reader.read(1 << 16):
-            self._answered = True
             writer.write(data)
             await writer.drain()
         writer.close()
@@ -62,14 +46,13 @@ class Connection:
 async def main() -> None:
     """Serve until the process is ended."""
     port, to_port = int(sys.argv[1]), int(sys.argv[2])
-    line = Line(float(sys.argv[3]) / 1_000, float(sys.argv[4]) * 1_000_000 / 8)
+    line = Line(float(sys.argv[3]) * 1_000_000 / 8)
 
     async def through(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         above, below = await asyncio.open_connection("127.0.0.1", to_port)
-        one = Connection(line)
         try:
             with contextlib.suppress(ConnectionError):
-                await asyncio.gather(one.up(reader, below), one.down(above, writer))
+                await asyncio.gather(line.up(reader, below), line.down(above, writer))
         finally:
             below.close()
             writer.close()

@@ -220,12 +220,24 @@ def fill(s5cmd: str, s3: S3, files_dir: str, folder: str) -> None:
 
 
 @contextlib.contextmanager
-def slow_line(scratch: Path, to: str, *, delay_ms: int = 0, mbit_s: float = 0.0) -> Iterator[str]:
-    """A line to a server with a delay before each request, or of so many Mbit/s upwards."""
+def slow_line(scratch: Path, to: str, *, mbit_s: float) -> Iterator[str]:
+    """A line to a server, of so many Mbit/s upwards."""
+    with _before(scratch, "proxy.py", to, mbit_s) as url:
+        yield url
+
+
+@contextlib.contextmanager
+def far_away(scratch: Path, to: str, *, delay_ms: int) -> Iterator[str]:
+    """A server that waits so long before each answer, and remembers those it has given."""
+    with _before(scratch, "remembering.py", to, delay_ms) as url:
+        yield url
+
+
+@contextlib.contextmanager
+def _before(scratch: Path, program: str, to: str, figure: float) -> Iterator[str]:
     port = free_port()
+    command = [sys.executable, str(Path(__file__).with_name(program))]
+    command += [str(port), to.rpartition(":")[2], str(figure)]
     url = f"http://127.0.0.1:{port}"
-    target = to.rpartition(":")[2]
-    command = [sys.executable, str(Path(__file__).with_name("proxy.py"))]
-    command += [str(port), target, str(delay_ms), str(mbit_s)]
-    with process(command, url, scratch / "proxy.log"):
+    with process(command, url, scratch / f"{program}.log"):
         yield url
