@@ -9,6 +9,7 @@ from typing import Protocol
 from qbo_attach.core.chain import GroupFile, Record
 from qbo_attach.core.history import History
 from qbo_attach.core.model import Attachable
+from qbo_attach.qbo.batches import BatchAnswer
 from qbo_attach.qbo.body import BodySource
 from qbo_attach.qbo.multipart import UploadPart
 from qbo_attach.qbo.wire import UploadAnswer
@@ -101,6 +102,14 @@ class Deletes(Inspected, Protocol):
 
     async def delete_unchanged(self, attachable: Attachable) -> bool:
         """Delete it as it was read: True, it is gone; False, somebody changed it since."""
+
+    async def delete_unchanged_batch(
+        self, attachables: Sequence[Attachable], before_sending: Callable[[], None]
+    ) -> BatchAnswer:
+        """Delete up to 30 as they were read; what the answer leaves open may be gone or not.
+
+        What `before_sending` raises comes out as it is, and nothing was sent.
+        """
 
 
 class SourceState(Enum):

@@ -90,7 +90,8 @@ def after(rule: Rule, reply: Reply, head: Head, now: float) -> Reply:
 
 def _rearrange(rule: Rule, reply: Reply) -> None:
     payload = reply.payload or {}
-    items = payload.get("AttachableResponse")
+    name = next((n for n in ("AttachableResponse", "BatchItemResponse") if n in payload), "")
+    items = payload.get(name)
     if not isinstance(items, list):
         return
     if rule.kind == "shuffled_items":
@@ -98,7 +99,7 @@ def _rearrange(rule: Rule, reply: Reply) -> None:
     elif rule.kind == "missing_items":
         index = rule.item - 1 if rule.item else len(items) - 1
         items = items[:index] + items[index + 1 :]
-    reply.payload = {**payload, "AttachableResponse": items}
+    reply.payload = {**payload, name: items}
 
 
 def late(rule: Rule, now: float) -> Reply:

@@ -19,6 +19,7 @@ from qbo_attach.fake_qbo.answers import (
     unauthorized,
     wants_xml,
 )
+from qbo_attach.fake_qbo.batches import run_batch
 from qbo_attach.fake_qbo.encoding import EncodingError, Inflater
 from qbo_attach.fake_qbo.faults import AFTER, BEFORE, Asked, Rule
 from qbo_attach.fake_qbo.multipart import MultipartError, MultipartReader, Part, boundary_of
@@ -325,10 +326,13 @@ class Exchange:
         number = self._asked.number
         body = bytes(self._body)
         call = Call(self.realm, self.resource, self.id, self.head, body, requestid, number)
+        batch = self.endpoint == "batch"
 
         def commit(_at: float) -> Reply:
-            reply = serve(call, state)
-            if digest and reply.payload is not None:
+            reply = run_batch(call, state, rule) if batch else serve(call, state)
+            # One that died on the way has left no answer behind.
+            died = rule is not None and rule.kind == "cut_during"
+            if digest and reply.payload is not None and not died:
                 state.remember(self.realm, requestid, digest, reply.payload)
             return reply
 

@@ -72,8 +72,8 @@ class Rule:
         times: strikes at most so often; 0: always.
         code: fault code of refused, fault_200, item_fault.
         status: HTTP status of refused.
-        item: which item of an upload, from 1, for item_fault, missing_items; how many are applied
-            before the cut, for cut_during (0: half of them).
+        item: which item of an upload or batch, from 1, for item_fault, missing_items; how many are
+            applied before the cut, for cut_during (0: half of them).
         seconds: of latency (mean), hang (0: for ever), slow_body, late_commit.
         then: what the client of a late commit sees: cut, hang, 500, 504.
         form: xml or json, of 429.

@@ -54,7 +54,7 @@ class Behaviour:
     one_bad_part: str = "alone"
     """alone: a refused item leaves the others; all: every item is refused with it."""
     items_order: str = "sent"
-    """sent; shuffled."""
+    """Of the answers to an upload and to a batch: sent; shuffled."""
     upload_faults: str = "item"
     """item: a refused file is a Fault inside HTTP 200; http: a Fault under HTTP 400."""
     oversize_status: int = 400

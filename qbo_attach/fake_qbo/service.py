@@ -1,4 +1,4 @@
-"""The endpoints below /v3/company/{realm} other than /upload."""
+"""The endpoints below /v3/company/{realm} other than /upload and /batch."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from urllib.parse import parse_qs
 
-from qbo_attach.fake_qbo.answers import MESSAGES, Refused, fault, stamped
+from qbo_attach.fake_qbo.answers import Refused, stamped
 from qbo_attach.fake_qbo.entities import QUERYABLE, api_type
 from qbo_attach.fake_qbo.ledger import Attachable
 from qbo_attach.fake_qbo.metadata import read_attachable, read_object
@@ -22,7 +22,6 @@ from qbo_attach.fake_qbo.state import ADDRESS_VALID_S, State
 from qbo_attach.fake_qbo.values import JSON, Head, Reply
 from qbo_attach.fake_qbo.vault import Content
 
-_MAX_BATCH = 30
 _RANGE = re.compile(r"bytes=(\d{1,18})-")
 _INACTIVE = (
     "Object Not Found : Something you're trying to use has been made inactive. "
@@ -255,36 +254,6 @@ def _read_changes(call: Call, state: State) -> Reply:
     return _answer({"CDCResponse": [{"QueryResponse": answers}]}, state)
 
 
-# Batches.
-
-
-def _run_batch(call: Call, state: State) -> Reply:
-    sent = read_object(call.body, call.head.headers.get("content-type", ""), "2010")
-    items = sent.get("BatchItemRequest")
-    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
-        raise Refused("2020", "Required parameter BatchItemRequest is missing in the request")
-    if len(items) > _MAX_BATCH:
-        raise Refused("1040", f"{MESSAGES['1040']}: at most {_MAX_BATCH} items are allowed")
-    return _answer({"BatchItemResponse": [_run_item(item, call, state) for item in items]}, state)
-
-
-def _run_item(item: JSON, call: Call, state: State) -> JSON:
-    marker = str(item.get("bId", ""))
-    try:
-        if isinstance(item.get("Query"), str):
-            return {
-                **run_query(item["Query"], call.realm, call.head.base_url, state),
-                "bId": marker,
-            }
-        if isinstance(item.get("Attachable"), dict):
-            operation = str(item.get("operation", ""))
-            return {**write_attachable(call, item["Attachable"], operation, state), "bId": marker}
-    except Refused as refused:
-        return {"Fault": refused.fault, "bId": marker}
-    detail = "Operation in this batch item is not supported."
-    return {"Fault": fault("500", detail), "bId": marker}
-
-
 Handler = Callable[[Call, State], Reply]
 _HANDLERS: dict[tuple[str, str], Handler] = {
     ("GET", "attachable"): _read_attachable,
@@ -296,5 +265,4 @@ _HANDLERS: dict[tuple[str, str], Handler] = {
     ("GET", "companyinfo"): _read_company,
     ("GET", "preferences"): _read_preferences,
     ("GET", "cdc"): _read_changes,
-    ("POST", "batch"): _run_batch,
 }

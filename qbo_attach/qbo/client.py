@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import aclosing
 from typing import Any
 
 import httpx
@@ -15,16 +14,15 @@ import httpx
 from qbo_attach.core.model import Attachable, Fault
 from qbo_attach.core.ports import Clock
 from qbo_attach.qbo import qbdt, wire
+from qbo_attach.qbo.batches import BatchAnswer, batch_delete_request, read_batch_delete_answer
 from qbo_attach.qbo.body import Body, BodySource
 from qbo_attach.qbo.envelopes import attachable_from_json, get, text_of
 from qbo_attach.qbo.exchange import Exchange
-from qbo_attach.qbo.faults import UNREADABLE, InDoubtError, NotDoneError, RefusedError
+from qbo_attach.qbo.faults import UNREADABLE, InDoubtError, RefusedError
 from qbo_attach.qbo.multipart import MAX_REQUEST_BYTES, MarkerField, UploadPart, lay_out
 from qbo_attach.qbo.pacing import Pacer
 from qbo_attach.qbo.realm import Realm, TokenSource
 from qbo_attach.qbo.wire import Request, UploadAnswer
-
-_DOWNLOAD_TRIES = 4
 
 
 class QboClient:
@@ -69,7 +67,7 @@ class QboClient:
 
     @property
     def requests_sent(self) -> dict[str, int]:
-        """Requests that left, by kind: upload, query, read, delete."""
+        """Requests that left, by kind: upload, query, read, delete, batch."""
         return dict(self._realm.requests_sent)
 
     @property
@@ -270,6 +268,27 @@ class QboClient:
             return error.fault.code == "610"
         return True
 
+    async def delete_unchanged_batch(
+        self, attachables: Sequence[Attachable], before_sending: Callable[[], None] = lambda: None
+    ) -> BatchAnswer:
+        """Delete up to 30 attachables as they were when they were read, in one request.
+
+        What the answer leaves open may be gone or not, and is to be deleted by itself.
+
+        Args:
+            attachables: 1 to 30.
+            before_sending: last check, called when the slot is there. What it raises comes out as
+                it is, and nothing was sent.
+
+        Raises:
+            NotDoneError, StopError, RefusedError: surely none of them was deleted.
+            InDoubtError: each of them may be gone or not.
+        """
+        request = batch_delete_request(self.realm_id, attachables, self._minor_version)
+        return await self._realm.batch(
+            request, lambda reply: read_batch_delete_answer(reply, attachables), before_sending
+        )
+
     async def delete_attachable(self, attachable: Attachable) -> None:
         """Delete an attachable, also if it was changed since it was read; gone already is good."""
         try:
@@ -283,39 +302,14 @@ class QboClient:
             if now is not None:
                 await self._delete(now)
 
-    async def download(self, attachable_id: str) -> AsyncIterator[bytes]:
-        """The bytes of an attachable, in pieces, by its short-lived address.
-
-        A transfer that is cut goes on where it was, a few times, each with a fresh address: a
-        metered read that waits for its slot like any other.
+    def download(self, attachable_id: str) -> AsyncIterator[bytes]:
+        """The bytes of an attachable, in pieces, by its short-lived address; a cut is gone over.
 
         Raises:
             QboError: QBO refused, or the transfer was cut again and again.
         """
-        had = tries = 0
-        while True:
-            url = await self._download_address(attachable_id)
-            try:
-                async with aclosing(self._realm.exchange.download(url, had)) as pieces:
-                    async for piece in pieces:
-                        yield piece
-                        had += len(piece)
-            except (InDoubtError, NotDoneError):
-                tries += 1
-                if tries == _DOWNLOAD_TRIES:
-                    raise
-            else:
-                return
-            await self._realm.pause_before_retry(tries)
-
-    async def _download_address(self, attachable_id: str) -> str:
-        request = Request(
-            "GET",
-            f"/v3/company/{self.realm_id}/download/{attachable_id}",
-            (("minorversion", str(self._minor_version)),),
-            (("Accept", "text/plain"),),
-        )
-        return await self._realm.read("read", request, wire.read_download_answer)
+        request = wire.download_request(self.realm_id, attachable_id, self._minor_version)
+        return self._realm.download(request)
 
     async def company_name(self) -> str:
         """The company's name: the shortest proof that address, realm and token fit."""

@@ -1,6 +1,7 @@
 """Pace of all requests of one realm: evenly spaced, within Intuit's exact limits.
 
-Limits: 500 requests in a minute per realm, 10 in a second and (2016 wording) 10 at one time.
+Limits: 500 requests in a minute per realm, 10 in a second and (2016 wording) 10 at one time; 40
+batches in a minute.
 https://developer.intuit.com/app/developer/qbo/docs/learn/limits-and-throttles
 """
 
@@ -9,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime, timezone
 
 from qbo_attach.core.ports import Clock
@@ -20,6 +21,12 @@ _WINDOW_S = 60.0
 _CREDIT_S = 1.0
 """A slot that was granted late (a busy event loop, nobody asking) may be made up for within this
 long, so that lateness does not add up to unused requests."""
+
+_BATCH_CREDIT_S = 20.0
+"""The same for batches. They are asked for in bouts, with waits for answers and looks between."""
+
+_BATCHES, _FOR_REQUESTS = 39, 490
+"""As many batches in a minute to as many requests: of 40 and 500 allowed, a little less."""
 
 _SECOND_S = 1.1
 """`per_second` is kept in any window of this length: what leaves well apart may arrive closer."""
@@ -50,12 +57,42 @@ class SystemClock:
         return datetime.now(timezone.utc)
 
 
+class _Beat:
+    """Moments that lie evenly apart, never more than `most` of them in any 60 s.
+
+    Args:
+        start: the first moment.
+        interval_s: from one to the next.
+        most: in any 60 s.
+        credit_s: a moment taken late is made up for within this.
+    """
+
+    def __init__(self, start: float, interval_s: float, most: int, credit_s: float) -> None:
+        self.due = start
+        self.interval_s = interval_s
+        self._credit_s = credit_s
+        self._minute: deque[float] = deque(maxlen=most)
+
+    def next(self) -> float:
+        """The earliest moment that may be taken next."""
+        if len(self._minute) < (self._minute.maxlen or 0):
+            return self.due
+        # Sent at t and at t + 60 exactly may be counted into one window.
+        return max(self.due, self._minute[0] + _WINDOW_S + 0.001)
+
+    def take(self, now: float) -> None:
+        """Take a moment; it must not be earlier than `next` says."""
+        self._minute.append(now)
+        self.due = max(self.due + self.interval_s, now - self._credit_s)
+
+
 class Pacer:
     """Slots for requests, in the order in which they were asked for.
 
     Slots lie evenly `60 / requests_per_min` seconds apart. At no time do more than
     `requests_per_min * 50 / 49` fall into any 60 s (500 for 490), more than `per_second` into any
-    1 s, or are more than `in_flight` held. Belongs to one event loop.
+    1 s, or are more than `in_flight` held. Of these slots, batches take 39 a minute at most for
+    490 requests, and accordingly of more or fewer. Belongs to one event loop.
 
     Args:
         clock: tells the time.
@@ -74,18 +111,22 @@ class Pacer:
         if min(requests_per_min, per_second, in_flight) < 1:
             raise ValueError("a pace needs at least one request a minute, a second and in flight")
         self._clock = clock
-        self._interval_s = max(_WINDOW_S / requests_per_min, _SECOND_S / per_second)
         self._in_flight = in_flight
-        self._minute: deque[float] = deque(maxlen=requests_per_min + requests_per_min // _RESERVE)
+        now = clock.monotonic()
+        interval_s = max(_WINDOW_S / requests_per_min, _SECOND_S / per_second)
+        most = requests_per_min + requests_per_min // _RESERVE
+        self._requests = _Beat(now, interval_s, most, _CREDIT_S)
+        batches = max(1, requests_per_min * _BATCHES // _FOR_REQUESTS)
+        self._batches = _Beat(now, _WINDOW_S / batches, batches, _BATCH_CREDIT_S)
         self._second: deque[float] = deque(maxlen=per_second)
-        self._due = clock.monotonic()
         self._turn = asyncio.Lock()
+        self._batch_turn = asyncio.Lock()
         self._landed = asyncio.Event()
         self.flying = 0
         """Slots held now."""
         self.sent = 0
         """Slots granted so far."""
-        self.paused_until = self._due
+        self.paused_until = now
         """No slot before this (the clock's monotonic seconds)."""
 
     @asynccontextmanager
@@ -95,8 +136,7 @@ class Pacer:
             while self.flying >= self._in_flight:
                 self._landed.clear()
                 await self._landed.wait()
-            while (wait_s := self._next() - self._clock.monotonic()) > _GRAIN_S:
-                await self._clock.sleep(wait_s)
+            await self._until(self._next)
             self._grant()
         try:
             yield
@@ -104,10 +144,21 @@ class Pacer:
             self.flying -= 1
             self._landed.set()
 
+    @asynccontextmanager
+    async def batch_slot(self) -> AsyncIterator[None]:
+        """Wait for a slot that is also a batch's turn; both are taken at one moment."""
+        async with AsyncExitStack() as held:
+            async with self._batch_turn:
+                await self._until(self._batches.next)
+                await held.enter_async_context(self.slot())
+                self._batches.take(self._clock.monotonic())
+            yield
+
     def pause(self, seconds: float) -> None:
         """Grant no slot for that long from now (a 429); a longer pause already set stands."""
         self.paused_until = max(self.paused_until, self._clock.monotonic() + seconds)
-        self._due = max(self._due, self.paused_until)
+        for beat in (self._requests, self._batches):
+            beat.due = max(beat.due, self.paused_until)
 
     def slots_within(self, seconds: float) -> int:
         """How many slots fall into the next seconds, those included that others wait for now."""
@@ -115,22 +166,22 @@ class Pacer:
         first = max(now, self._next())
         if first > now + seconds:
             return 0
-        return int((now + seconds - first) / self._interval_s) + 1
+        return int((now + seconds - first) / self._requests.interval_s) + 1
+
+    async def _until(self, moment: Callable[[], float]) -> None:
+        while (wait_s := moment() - self._clock.monotonic()) > _GRAIN_S:
+            await self._clock.sleep(wait_s)
 
     def _next(self) -> float:
         """The earliest moment at which the next slot may be granted."""
-        earliest = max(self._due, self.paused_until)
+        earliest = max(self._requests.next(), self.paused_until)
         if len(self._second) == self._second.maxlen:
             earliest = max(earliest, self._second[0] + _SECOND_S)
-        if len(self._minute) == self._minute.maxlen:
-            # Sent at t and at t + 60 exactly may be counted into one window.
-            earliest = max(earliest, self._minute[0] + _WINDOW_S + 0.001)
         return earliest
 
     def _grant(self) -> None:
         now = self._clock.monotonic()
-        self._minute.append(now)
+        self._requests.take(now)
         self._second.append(now)
-        self._due = max(self._due + self._interval_s, now - _CREDIT_S)
         self.flying += 1
         self.sent += 1

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
 from typing import Protocol, TypeVar
 
 from qbo_attach.core.model import Fault
@@ -20,7 +21,10 @@ from qbo_attach.qbo.faults import (
     is_throttle,
 )
 from qbo_attach.qbo.pacing import Pacer
-from qbo_attach.qbo.wire import Reply, Request, server_time
+from qbo_attach.qbo.wire import Reply, Request, read_download_answer, server_time
+
+BATCH = "batch"
+"""The kind of request that has a pace of its own beside that of all requests."""
 
 THROTTLE_WAIT_S = 60.0
 """Intuit's advice after a 429 without Retry-After."""
@@ -32,6 +36,7 @@ _LONGEST_WAIT_S = 3_600.0
 _LOCKED_WAIT_S = 30.0
 """Company locked or in maintenance (130 to 150)."""
 _READ_TRIES = 6
+_DOWNLOAD_TRIES = 4
 _UNAUTHORIZED = 401
 _REFUSED_TOKENS = 3
 """As many different tokens refused without a success between end the run."""
@@ -83,12 +88,53 @@ class Realm:
 
     async def read(self, kind: str, request: Request, read: Callable[[Reply], T]) -> T:
         """Ask what may be asked twice without harm: again after what a wait may heal."""
+        return await self._until_answered(kind, request, read, (NotDoneError, InDoubtError))
+
+    async def batch(
+        self, request: Request, read: Callable[[Reply], T], last_check: Callable[[], None]
+    ) -> T:
+        """Ask with a batch: again after what was surely without effect, and after no doubt.
+
+        Who sent the batch has a better way to settle its items than a second one.
+        """
+        return await self._until_answered(BATCH, request, read, (NotDoneError,), last_check)
+
+    async def download(self, request: Request) -> AsyncIterator[bytes]:
+        """The bytes behind the address that an answer tells, in pieces.
+
+        A transfer that is cut goes on where it was, a few times, each with a fresh address: a
+        metered read that waits for its slot like any other.
+        """
+        had = tries = 0
+        while True:
+            url = await self.read("read", request, read_download_answer)
+            try:
+                async with aclosing(self.exchange.download(url, had)) as pieces:
+                    async for piece in pieces:
+                        yield piece
+                        had += len(piece)
+            except (InDoubtError, NotDoneError):
+                tries += 1
+                if tries == _DOWNLOAD_TRIES:
+                    raise
+            else:
+                return
+            await self.pause_before_retry(tries)
+
+    async def _until_answered(
+        self,
+        kind: str,
+        request: Request,
+        read: Callable[[Reply], T],
+        again_after: tuple[type[QboError], ...],
+        last_check: Callable[[], None] = lambda: None,
+    ) -> T:
         tries = 0
         while True:
             try:
-                return await self.ask(kind, request, read)
-            except (NotDoneError, InDoubtError) as error:
-                failed: QboError = error
+                return await self.ask(kind, request, read, last_check=last_check)
+            except again_after as error:
+                failed = error
             if is_throttle(failed.fault):
                 continue  # the pacer waits, and the quota ends it
             tries += 1
@@ -113,7 +159,7 @@ class Realm:
     ) -> T:
         """One slot, one request, one reply."""
         await self._tokens.token()  # a refresh must not use up a slot's moment
-        async with self._pacer.slot():
+        async with self._pacer.batch_slot() if kind == BATCH else self._pacer.slot():
             token = await self._tokens.token()
             last_check()
             self.requests_sent[kind] += 1

@@ -141,13 +141,29 @@ def delete_request(
     realm_id: str, attachable: Attachable, minor_version: int = MINOR_VERSION
 ) -> Request:
     """A delete of one attachable, as it was when it was read (`sync_token`)."""
-    sent = {"Id": attachable.id, "SyncToken": attachable.sync_token or "0"}
     return Request(
         "POST",
         f"/v3/company/{realm_id}/attachable",
         (("operation", "delete"), ("minorversion", str(minor_version))),
         (("Accept", "application/json"), ("Content-Type", "application/json")),
-        json.dumps(sent).encode(),
+        json.dumps(delete_body(attachable)).encode(),
+    )
+
+
+def delete_body(attachable: Attachable) -> dict[str, str]:
+    """What a delete says of its attachable; a stale SyncToken is refused (5010)."""
+    return {"Id": attachable.id, "SyncToken": attachable.sync_token or "0"}
+
+
+def download_request(
+    realm_id: str, attachable_id: str, minor_version: int = MINOR_VERSION
+) -> Request:
+    """A read of the short-lived address of an attachable's bytes."""
+    return Request(
+        "GET",
+        f"/v3/company/{realm_id}/download/{attachable_id}",
+        (("minorversion", str(minor_version)),),
+        (("Accept", "text/plain"),),
     )
 
 

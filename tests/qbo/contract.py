@@ -6,13 +6,14 @@ Subclasses give the fixture `company`. Each test makes what it needs and deletes
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import uuid4
 
 import anyio
 import pytest
 
 from qbo_attach.core.model import Attachable, EntityRef
+from qbo_attach.qbo.batches import BatchAnswer
 from qbo_attach.qbo.body import BodySource
 from qbo_attach.qbo.client import QboClient
 from qbo_attach.qbo.faults import RefusedError
@@ -106,6 +107,19 @@ class QboContract:
             await company.client.delete_attachable(one)
             assert await company.client.read_attachable(one.id) is None
             await company.client.delete_attachable(one)  # gone already is good
+
+    async def test_a_batch_deletes_what_nobody_changed(self, company: Company) -> None:
+        unique = uuid4().hex[:8]
+        answer = await send(company, {f"batch {n} {unique}.txt": b"x" for n in range(3)})
+        ones = [item.attachable for item in answer.items if item.attachable is not None]
+        stale = replace(ones[0], sync_token="7")
+        settled = await company.client.delete_unchanged_batch([stale, *ones[1:]])
+        assert settled == BatchAnswer(frozenset(one.id for one in ones[1:]), frozenset({stale.id}))
+        assert await company.client.delete_unchanged_batch(ones) == BatchAnswer(
+            frozenset(one.id for one in ones)
+        )
+        for one in ones:
+            assert await company.client.read_attachable(one.id) is None
 
     async def test_an_entity_that_is_not_there_is_refused_with_a_code(
         self, company: Company

@@ -173,6 +173,103 @@ def test_a_slower_pace_keeps_its_own_window() -> None:
     assert most_in_window(sent, 60) <= 61
 
 
+async def batch(pacer: Pacer, clock: VirtualClock, seconds: float, sent: list[float]) -> None:
+    async with pacer.batch_slot():
+        sent.append(clock.now)
+        await clock.sleep(seconds)
+
+
+def test_batches_have_a_pace_of_their_own_and_leave_the_other_slots_to_the_others() -> None:
+    clock, batches, others = VirtualClock(), list[float](), list[float]()
+
+    async def work() -> None:
+        pacer = Pacer(clock)
+
+        async def other() -> None:
+            while len(batches) < 120:
+                await hold(pacer, clock, 0.2, others)
+
+        await asyncio.gather(
+            *(batch(pacer, clock, 0.2, batches) for _ in range(120)), *(other() for _ in range(6))
+        )
+
+    clock.run(work())
+    assert most_in_window(batches, 60) == 39
+    assert (len(batches) - 1) / (batches[-1] - batches[0]) * 60 >= 38
+    assert most_in_window(sorted(batches + others), 60) <= 500
+    assert most_in_window(sorted(batches + others), 1) <= 10
+    minute = [t for t in others if others[0] + 60 <= t < others[0] + 120]
+    assert len(minute) >= 0.97 * 490 - 39
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    stalls=st.lists(
+        st.tuples(st.floats(0, 8), st.floats(0, 90), st.booleans()), min_size=4, max_size=12
+    )
+)
+def test_bouts_of_batches_never_exceed_a_window(stalls: list[tuple[float, float, bool]]) -> None:
+    """Bouts after waits long and short, some given up, some amid a pause of the realm."""
+    clock, sent = VirtualClock(), list[float]()
+
+    async def work() -> None:
+        pacer, tasks = Pacer(clock), list[asyncio.Task[None]]()
+        for hold_s, wait_s, disturbs in stalls:
+            new = [asyncio.create_task(batch(pacer, clock, hold_s, sent)) for _ in range(20)]
+            new += [asyncio.create_task(hold(pacer, clock, hold_s, [])) for _ in range(5)]
+            await clock.sleep(wait_s)
+            if disturbs:
+                new[3].cancel()
+                new[19].cancel()
+                pacer.pause(wait_s / 3)
+            tasks += new
+        await asyncio.gather(*tasks, return_exceptions=True)
+        assert pacer.flying == 0
+
+    clock.run(work())
+    assert most_in_window(sent, 60) <= 39
+
+
+def test_a_batch_that_waited_through_a_pause_counts_when_it_leaves() -> None:
+    clock, sent = VirtualClock(), list[float]()
+
+    async def work() -> None:
+        pacer = Pacer(clock)
+        pacer.pause(60)
+        start = clock.now
+        await asyncio.gather(*(batch(pacer, clock, 0, sent) for _ in range(80)))
+        assert sent[0] >= start + 60
+
+    clock.run(work())
+    assert most_in_window(sent, 60) == 39
+    assert sent[1] - sent[0] >= 1.5  # no bout after a throttle
+
+
+def test_a_wait_between_bouts_of_batches_is_made_up_for() -> None:
+    clock, sent = VirtualClock(), list[float]()
+
+    async def work() -> None:
+        pacer = Pacer(clock)
+        for _ in range(40):
+            await asyncio.gather(*(batch(pacer, clock, 1, sent) for _ in range(4)))
+            await clock.sleep(4)
+
+    clock.run(work())
+    assert (len(sent) - 1) / (sent[-1] - sent[0]) * 60 >= 37
+
+
+@pytest.mark.parametrize(("requests_per_min", "most"), [(500, 39), (245, 19), (10, 1)])
+def test_batches_keep_to_the_share_of_a_pace_that_was_set(requests_per_min: int, most: int) -> None:
+    clock, sent = VirtualClock(), list[float]()
+
+    async def work() -> None:
+        pacer = Pacer(clock, requests_per_min)
+        await asyncio.gather(*(batch(pacer, clock, 0, sent) for _ in range(3 * most)))
+
+    clock.run(work())
+    assert most_in_window(sent, 60) == most
+
+
 @pytest.mark.parametrize("name", ["requests_per_min", "per_second", "in_flight"])
 def test_a_pace_of_nothing_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match="at least one"):

@@ -38,6 +38,21 @@ def test_what_a_run_made_is_gone_and_told_and_the_next_run_sends_it_again(case: 
     assert contents(case) == held
 
 
+def test_thirty_go_in_one_request(case: Case) -> None:
+    run = case.run()
+    made = made_by(case, run.run_id)
+    before = dict(case.fake.ledger()["requests"])
+    done = undone(case, run.run_id)
+    sent = {
+        name: count - before.get(name, 0)
+        for name, count in case.fake.ledger()["requests"].items()
+        if count != before.get(name, 0)
+    }
+    # The company's name, asked for before the undo, is no request of the undo itself.
+    assert sent == {"companyinfo": 1, "query": -(-len(made) // 40), "batch": -(-len(made) // 30)}
+    assert done.requests_sent == sum(sent.values()) - 1
+
+
 def test_only_that_run_is_undone(case: Case) -> None:
     first = case.run()
     more = case.sent_file().with_name("one more.pdf")

@@ -1,4 +1,4 @@
-"""Undo under faults, edits, deaths and rivals: each attachable goes once, and the undo ends."""
+"""Undo under deaths, full disks and rivals: each attachable goes once, and the undo ends."""
 
 from __future__ import annotations
 
@@ -11,25 +11,21 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from qbo_attach.core.chain import Deleting
 from qbo_attach.core.errors import LeaseHeldError
-from qbo_attach.core.tables import ERRORS
 from qbo_attach.engine import undoing
 from qbo_attach.fake_qbo.faults import Rule
-from qbo_attach.qbo.client import QboClient
 from qbo_attach.stages import undo as stage
 from qbo_attach.stages.plan import run_plan
 from qbo_attach.stages.undo import find_undoable, run_undo
 from qbo_attach.storage.files import Store
 from qbo_attach.storage.holder import this_holder
 from qbo_attach.storage.runlog import read_chain, read_segments
-from tests.stages.books import Books
 from tests.stages.case import REALM, Case, opened
-from tests.stages.undoing import gone, ids, log, made_by, undone
+from tests.stages.undoing import gone, ids, log, made_by, on_deletes, undone
 
 
 @pytest.fixture
@@ -46,130 +42,25 @@ def short_lived(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stage, "this_holder", lambda: ended)
 
 
-# -- faults on the way ----------------------------------------------------------------------------
-
-
-LOST = (
-    "500_before", "500_after", "502_after", "504_after", "cut_before", "cut_after", "cut_answer",
-    "garbage_200", "garbage_200_before", "empty_200", "truncated_200", "fault_200_after", "429",
-)  # fmt: skip
-
-
-def test_lost_answers_and_throttles_delete_nothing_twice(case: Case) -> None:
-    run = case.run()
-    made = made_by(case, run.run_id)
-    case.fake.company.plan.add(
-        [
-            Rule(kind, endpoint="attachable", numbers=(3 + 4 * at,), retry_after="0")
-            for at, kind in enumerate(LOST)
-        ]
-    )
-    done = undone(case, run.run_id)
-    assert (done.counts, done.stopped) == ({"deleted": len(made)}, "")
-    assert sorted(gone(case)) == sorted(made)
-    assert case.attachables() == []
-    assert case.fake.ledger()["faults"] == dict.fromkeys(LOST, 1)
-
-
-def test_a_stop_of_qbos_ends_it_and_the_next_undo_goes_on(case: Case) -> None:
-    run = case.run()
-    made = made_by(case, run.run_id)
-    case.fake.company.plan.add([Rule("403", endpoint="attachable", numbers=(20,))])
-    first = undone(case, run.run_id)
-    assert first.exit_status == 3
-    assert "3100" in first.stopped
-    assert 0 < first.counts["deleted"] < len(made)
-    assert case.segments()[-1].read_text().count('"lease_until":""') == 1
-    case.fake.company.plan.clear()
-    second = undone(case, run.run_id)
-    assert second.counts == {"deleted": len(made) - first.counts["deleted"]}
-    assert sorted(gone(case)) == sorted(made)
-
-
-def test_what_qbo_refuses_to_delete_is_told_and_stays_done(case: Case) -> None:
-    run = case.run()
-    made = made_by(case, run.run_id)
-    case.fake.company.plan.add(
-        [Rule("refused", endpoint="attachable", numbers=(3,), code="6000", times=1)]
-    )
-    done = undone(case, run.run_id)
-    assert done.counts == {"deleted": len(made) - 1, "error": 1}
-    assert done.exit_status == 1
-    assert len(ids(case)) == 1
-    history = read_chain(Store(case.sample.log_dir), REALM).history
-    assert (history.rows.keys(), history.refused, history.deleting) == (1, {}, {})
-    assert undone(case, run.run_id).counts == {"deleted": 1}
-
-
-def test_closed_books_end_it_at_once(case: Case) -> None:
-    run = case.run()
-    case.fake.company.plan.add([Rule("refused", endpoint="attachable", code="6210")])
-    done = undone(case, run.run_id)
-    assert done.exit_status == 3
-    assert "6210" in done.stopped
-    assert gone(case) == []
-
-
-def test_an_edit_between_look_and_delete_saves_the_attachable(
-    case: Case, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run = case.run()
-    books = Books(case)
-    one = books.one()
-    look = QboClient.attachables_by_id
-
-    async def looked(self: QboClient, asked: list[str]) -> Any:
-        found = await look(self, asked)
-        if one.sync_token == 0 and one.id in asked:
-            books.change(one)
-        return found
-
-    monkeypatch.setattr(QboClient, "attachables_by_id", looked)
-    done = undone(case, run.run_id)
-    assert done.counts["changed"] == 1
-    assert ids(case) == {one.id}
-    assert any("at this moment" in row.error for row in log(case, ERRORS))
-
-
-def test_a_query_that_does_not_show_it_yet_is_no_proof_that_it_is_gone(case: Case) -> None:
-    run = case.run()
-    made = made_by(case, run.run_id)
-    company = case.fake.company
-    with company.lock:
-        for one in company.state.ledger.all():
-            company.state.save(replace(one, visible_at=company.state.now() + 3_600))
-    company.state.behaviour = company.state.behaviour.changed({"query_lag_s": 3_600})
-    assert undone(case, run.run_id).counts == {"deleted": len(made)}
-    assert sorted(gone(case)) == sorted(made)
-
-
-# -- cut off --------------------------------------------------------------------------------------
-
-
 class Died(BaseException):
     """The process is no more: every later step of it raises this too."""
 
 
-@pytest.mark.parametrize(("nth", "effect"), [(1, True), (7, True), (40, False)])
+@pytest.mark.parametrize(("nth", "effect"), [(1, True), (7, True), (13, False)])
 def test_an_undo_that_dies_at_a_delete_goes_on_when_it_is_run_again(
     case: Case, monkeypatch: pytest.MonkeyPatch, short_lived: None, nth: int, effect: bool
 ) -> None:
     run = case.run()
     made = made_by(case, run.run_id)
     monkeypatch.setattr(undoing, "CHUNK", 25)
-    deletes = 0
-    delete = QboClient._delete
+    monkeypatch.setattr(undoing, "BATCH_ITEMS", 5)
 
-    async def dying(self: QboClient, attachable: Any) -> None:
-        nonlocal deletes
-        deletes += 1
-        if deletes < nth or (deletes == nth and effect):
-            await delete(self, attachable)
-        if deletes >= nth:
+    def dying(number: int, when: str) -> None:
+        if number > nth or (number == nth and not (effect and when == "before")):
             raise Died
 
     with monkeypatch.context() as patch:
-        patch.setattr(QboClient, "_delete", dying)
+        on_deletes(patch, dying)
         with pytest.raises(Died):
             undone(case, run.run_id)
     dead = gone(case)
@@ -204,9 +95,10 @@ def test_a_run_between_two_halves_of_an_undo_sends_what_is_surely_gone_alone(
 ) -> None:
     run = case.run()
     made = made_by(case, run.run_id)
-    case.fake.company.plan.add([Rule("403", endpoint="attachable", numbers=(30,))])
+    case.fake.company.plan.add([Rule("403", endpoint="batch", numbers=(2,))])
     first = undone(case, run.run_id)
     case.fake.company.plan.clear()
+    assert 0 < first.counts["deleted"] < len(made)
     between = case.run(vanished="keep")
     assert between.outcomes["success"] == first.counts["deleted"]
     second = undone(case, run.run_id)
@@ -240,7 +132,7 @@ def test_a_process_that_is_killed_half_way_is_followed_by_one_that_finishes(
     case.fake.company.state.behaviour = behaviour.changed({"latency_ms": 150})
     process = subprocess.Popen(
         command("--run", run.run_id, "--yes"),
-        env=env(case), cwd=case.sample.url, text=True,
+        env=env(case, QBO_REQUESTS_PER_MIN="490"), cwd=case.sample.url, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
     until = time.monotonic() + 40
@@ -265,6 +157,42 @@ def test_a_process_that_is_killed_half_way_is_followed_by_one_that_finishes(
     assert sorted(gone(case)) == sorted(made)
     told = [row.qbo_attachable_id for row in log(case) if row.outcome == "deleted"]
     assert sorted(told) == sorted(made)
+
+
+@pytest.mark.parametrize(("kind", "done"), [("hang", True), ("hang_before", False)])
+def test_a_process_that_is_killed_between_a_batch_and_its_record_is_followed_by_one_that_looks(
+    case: Case, kind: str, done: bool
+) -> None:
+    """The second batch has had its effect (or not), and its answer never came."""
+    run = case.run()
+    made = made_by(case, run.run_id)
+    case.fake.company.plan.add([Rule(kind, endpoint="batch", numbers=(2,), times=1)])
+    process = subprocess.Popen(
+        command("--run", run.run_id, "--yes"),
+        env=env(case), cwd=case.sample.url, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    until = time.monotonic() + 40
+    left = 0 if done else 30
+    while len(gone(case)) < len(made) - left and process.poll() is None:
+        assert time.monotonic() < until
+        time.sleep(0.005)
+    process.kill()
+    process.communicate(timeout=40)
+    assert process.returncode == -signal.SIGKILL
+    dead = gone(case)
+    assert len(dead) == len(made) - left
+    deleting = read_chain(Store(case.sample.log_dir), REALM).history.deleting
+    assert len(deleting) == len(made)
+    again = subprocess.run(
+        command("--run", run.run_id, "--yes", "--json"),
+        env=env(case), cwd=case.sample.url, text=True, capture_output=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert again.returncode == 0, again.stderr
+    assert sorted(gone(case)) == sorted(made)
+    told = {row.qbo_attachable_id: row.error for row in log(case) if row.outcome == "deleted"}
+    assert set(told) == made
+    assert {one for one, why in told.items() if "cut off had arrived" in why} == set(dead)
 
 
 def test_without_a_terminal_nothing_is_deleted_unless_yes_is_given(case: Case) -> None:
@@ -352,7 +280,7 @@ def test_an_undo_that_dies_at_each_of_its_writes_in_turn_comes_to_its_end(
     run = case.run()
     made = made_by(case, run.run_id)
     monkeypatch.setattr(undoing, "CHUNK", 20)
-    link, delete = os.link, QboClient._delete
+    link = os.link
     left, written = 0, False
 
     def dying(source: str, target: str) -> None:
@@ -365,13 +293,12 @@ def test_an_undo_that_dies_at_each_of_its_writes_in_turn_comes_to_its_end(
         if target.endswith(".jsonl") and left == 0:
             raise Died
 
-    async def no_more(self: QboClient, attachable: Any) -> None:
-        if left <= 0:
+    def no_more(_: int, when: str) -> None:
+        if left <= 0 and when == "before":
             raise Died
-        await delete(self, attachable)
 
     monkeypatch.setattr(os, "link", dying)
-    monkeypatch.setattr(QboClient, "_delete", no_more)
+    on_deletes(monkeypatch, no_more)
     attempts = 0
     done = None
     while done is None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
+
+import httpx
+import pytest
 
 from qbo_attach.core.tables import RUNLOG, RunLogRow
 from qbo_attach.stages.undo import Undone, find_undoable, run_undo
@@ -42,3 +46,29 @@ def made_by(case: Case, run_id: str) -> set[str]:
         for row in log(case)
         if row.run_id == run_id and row.outcome in ("success", "adopted")
     }
+
+
+def on_deletes(patch: pytest.MonkeyPatch, at: Callable[[int, str], None]) -> None:
+    """Call `at` with the number of each request that deletes: "before" it leaves, and "after".
+
+    After: its effect is there, and its answer has not been read. What `at` raises comes out of the
+    request. Requests are counted from 1, batches and single ones alike.
+    """
+    send = httpx.AsyncHTTPTransport.handle_async_request
+    count = 0
+
+    async def watched(
+        transport: httpx.AsyncHTTPTransport, request: httpx.Request
+    ) -> httpx.Response:
+        nonlocal count
+        single = request.url.params.get("operation") == "delete"
+        if not single and not request.url.path.endswith("/batch"):
+            return await send(transport, request)
+        count += 1
+        number = count
+        at(number, "before")
+        response = await send(transport, request)
+        at(number, "after")
+        return response
+
+    patch.setattr(httpx.AsyncHTTPTransport, "handle_async_request", watched)
