@@ -53,4 +53,4 @@ class Books:
 
 
 def elsewhere() -> list[Any]:
-    return [{"EntityRef": {"type": "Invoice", "value": "123"}}]
+    return [{"EntityRef": {"type": "Invoice", "value": "999123"}}]
