@@ -46,6 +46,7 @@ from qbo_attach.core.errors import (
 from qbo_attach.core.model import Artifact, StageResult
 from qbo_attach.core.reporting import exit_status
 from qbo_attach.settings import Settings, as_written
+from qbo_attach.stages.allocator import give_back_large_blocks
 from qbo_attach.stages.batches import BATCHES_AT_ONCE
 
 if TYPE_CHECKING:
@@ -130,6 +131,7 @@ def migrate(  # noqa: PLR0913, PLR0917 - the form in the UI: flat
         "accept_coverage": accept_coverage or None,
         "skip_refused": skip_refused or None,
     }
+    give_back_large_blocks()
     try:
         settings = run_settings(given, deployed=bool(runtime.deployment.id))
         settings.realm_id  # noqa: B018 - refused here, before the first stage

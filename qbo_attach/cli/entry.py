@@ -16,7 +16,9 @@ __all__ = ["canary", "company", "main", "overview", "pipeline", "rehearsal", "re
 def main() -> None:
     """Entry point of the console script."""
     from qbo_attach.core.errors import QboAttachError
+    from qbo_attach.stages.allocator import give_back_large_blocks
 
+    give_back_large_blocks()
     debug = "--debug" in sys.argv
     argv = [word for word in sys.argv[1:] if word != "--debug"]
     try:

@@ -29,6 +29,9 @@ class DoneRows(Protocol):
     def is_exactly(self, path: str, state: State) -> bool:
         """Whether the attachment at this path is in this state, to the letter."""
 
+    def sent_exactly(self, path: str, state: State) -> tuple[str, str, str] | None:
+        """Sent file name, key and sha256 of the attachment at this path, if `is_exactly` holds."""
+
     def attachable_id(self, key: str) -> str:
         """The id of the attachable under this key; "" where there is none."""
 
@@ -84,6 +87,13 @@ class MemoryRows:
             done.modified_at,
             done.etag,
         )
+
+    def sent_exactly(self, path: str, state: State) -> tuple[str, str, str] | None:
+        """See DoneRows."""
+        done = self._by_path.get(path)
+        if done is None or not self.is_exactly(path, state):
+            return None
+        return done.sent_file_name, done.key, done.sha256
 
     def attachable_id(self, key: str) -> str:
         """See DoneRows."""

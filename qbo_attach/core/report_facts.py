@@ -78,6 +78,7 @@ WHEREABOUTS_OF: dict[str, Whereabouts] = {
     **dict.fromkeys((o.value for o in RUN_AGAIN_OUTCOMES), Whereabouts.RUN_AGAIN),
 }
 """By the outcome of a planned attachment."""
+_TEXT_OF = {where: where.value for where in Whereabouts}
 
 
 @dataclass(slots=True)
@@ -248,9 +249,10 @@ class Facts:
         if self._undone and WHEREABOUTS_OF[outcome] is Whereabouts.IN_QBO:
             now = Outcome.DELETED.value if hash(row.file_path) in self._undone else outcome
         where = WHEREABOUTS_OF[now]
-        self.whereabouts[where.value] += 1
+        told = _TEXT_OF[where]
+        self.whereabouts[told] += 1
         self.by_type.add(row.qbo_entity_type, now)
-        self.by_client.add(row.client, where.value)
+        self.by_client.add(row.client, told)
         if where is Whereabouts.IN_QBO:
             self.bytes_in_qbo += int(row.size_bytes or 0)
             entity = (row.qbo_entity_type, row.qbo_entity_id)

@@ -6,7 +6,7 @@ import codecs
 import csv
 import io
 from collections.abc import Iterable, Iterator
-from itertools import chain, islice
+from itertools import chain, islice, repeat
 
 from qbo_attach.core.errors import TableError
 
@@ -56,19 +56,70 @@ class _Rejoined(io.RawIOBase):
 def records(
     text: Iterable[str], delimiter: str, url: str, *, first_line: int = 2
 ) -> Iterator[tuple[int, list[str]]]:
-    """CSV records with the 1-based line each begins on.
+    """CSV records with the 1-based line each begins on; lines are read some hundred ahead.
+
+    Where nothing in a block of lines needs `csv`, which looks at each character, they are split.
 
     Raises:
         TableError: quotes that do not match, or bytes that are not text.
     """
-    reader = csv.reader(text, delimiter=delimiter, strict=True)
-    line = first_line
+    blocks = _blocks(text)
+    odd: list[list[str]] = []
+    lent = 0
+
+    def lend() -> Iterator[list[str]]:
+        nonlocal lent
+        while block := odd.pop() if odd else next(blocks, []):  # a record may go on in the next one
+            lent += len(block)
+            yield block
+
+    reader = csv.reader(chain.from_iterable(lend()), delimiter=delimiter, strict=True)
+    line, split = first_line, 0
     try:
-        for cells in reader:
-            yield line, cells
-            line = first_line + reader.line_num
+        for block in blocks:
+            if _is_plain(block):
+                lines = "".join(block).removesuffix("\n").split("\n")
+                yield from enumerate(map(str.split, lines, repeat(delimiter)), line)
+                split += len(block)
+                line += len(block)
+                continue
+            odd.append(block)
+            for cells in reader:
+                yield line, cells
+                line = first_line + split + reader.line_num
+                if reader.line_num == lent:
+                    break
     except (csv.Error, UnicodeDecodeError) as error:
         raise unreadable(error, url, line) from error
+
+
+def _blocks(lines: Iterable[str]) -> Iterator[list[str]]:
+    """Lines, some at once; what stands before bytes that are not text comes before the error."""
+    lines = iter(lines)
+    while True:
+        block: list[str] = []
+        try:
+            block.extend(islice(lines, _BLOCK_LINES))
+        except UnicodeDecodeError:
+            if block:
+                yield block
+            raise
+        if not block:
+            return
+        yield block
+
+
+def _is_plain(block: list[str]) -> bool:
+    """Whether each of these lines is a record whose cells stand between its delimiters as is."""
+    text = "".join(block)
+    return (
+        '"' not in text
+        and "\r" not in text
+        and "\0" not in text  # an error before Python 3.11
+        and "\n" not in block
+        and text.count("\n") in (len(block), len(block) - 1)
+        and len(max(block, key=len)) <= csv.field_size_limit()
+    )
 
 
 def unreadable(error: csv.Error | UnicodeDecodeError, url: str, line: int) -> TableError:
@@ -97,19 +148,7 @@ class Lines:
         self._marks = tuple(f"{before}'" for before in (delimiter, "\n", "\r", '"'))
 
     def __iter__(self) -> Iterator[str]:
-        return chain.from_iterable(self._blocks())
-
-    def _blocks(self) -> Iterator[list[str]]:
-        while True:
-            block: list[str] = []
-            try:
-                block.extend(islice(self._lines, _BLOCK_LINES))
-            except UnicodeDecodeError:
-                yield self._looked_at(block)  # what stands before it is read first
-                raise
-            if not block:
-                return
-            yield self._looked_at(block)
+        return chain.from_iterable(map(self._looked_at, _blocks(self._lines)))
 
     def _looked_at(self, block: list[str]) -> list[str]:
         if not self.may_be_guarded:

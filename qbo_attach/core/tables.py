@@ -14,7 +14,7 @@ from itertools import islice
 from typing import NamedTuple, TypeVar, cast
 
 from qbo_attach.core.errors import TableError
-from qbo_attach.core.table_text import Lines, not_text, unreadable
+from qbo_attach.core.table_text import Lines, not_text
 from qbo_attach.core.table_text import open_text as open_text  # noqa: PLC0414 - for readers of tables
 from qbo_attach.core.table_text import records as records  # noqa: PLC0414
 
@@ -261,19 +261,13 @@ def decode_table(row_type: type[Row], stream: io.BufferedIOBase, url: str) -> It
     straight = picks == list(range(width))
     make = cast("Callable[[list[str]], Row]", partial(tuple.__new__, row_type))
     lines = Lines(text, delimiter)
-    reader = csv.reader(lines, delimiter=delimiter, strict=True)
-    line = 2
-    try:
-        for cells in reader:
-            if len(cells) == width:
-                row = cells if straight else _picked(cells + defaults, picks)
-                yield make(_unguarded(row) if lines.may_be_guarded else row)
-            elif any(cell.strip() for cell in cells):
-                problem = f"has {len(cells)} cells where the header has {width} columns"
-                raise TableError(url, problem, row=line)
-            line = 2 + reader.line_num
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise unreadable(error, url, line) from error
+    for line, cells in records(lines, delimiter, url):
+        if len(cells) == width:
+            row = cells if straight else _picked(cells + defaults, picks)
+            yield make(_unguarded(row) if lines.may_be_guarded else row)
+        elif any(cell.strip() for cell in cells):
+            problem = f"has {len(cells)} cells where the header has {width} columns"
+            raise TableError(url, problem, row=line)
 
 
 def _picked(cells: list[str], picks: list[int]) -> list[str]:

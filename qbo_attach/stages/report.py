@@ -30,7 +30,7 @@ from qbo_attach.storage.artifacts import is_intact, read_table
 from qbo_attach.storage.done_file import DoneFile
 from qbo_attach.storage.latest_run import latest_run_id
 from qbo_attach.storage.runlog import read_segments
-from qbo_attach.storage.table_writer import TableWriter, open_table
+from qbo_attach.storage.table_writer import Both, TableWriter, open_table
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +74,20 @@ def run_report(settings: Settings) -> Reported:
 
         for row in _tell_chain(settings, told, whole, facts):
             sort(row)
+        both = Both(whole, dups)
         plan, same_plan = tee(_latest_plan(settings, told))
         for of, (outcome, planned) in zip(plan, told.latest_outcomes(same_plan), strict=True):
             counts[outcome] += 1
             facts.planned(of, outcome)
-            if planned is not None:
+            if planned is None:
+                continue
+            if outcome in DUP_OUTCOMES:
+                both.add(planned)
+            else:
+                both.flush()
                 whole.add(planned)
                 sort(planned)
+        both.flush()
         run = told.latest
         check_conservation(counts, run.plan_rows if run is not None else 0)
     artifacts = (

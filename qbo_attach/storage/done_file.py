@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 
@@ -23,10 +24,12 @@ _LINE_BYTES = 1 << 10
 _AHEAD_BYTES = 1 << 16
 _NEAR_BYTES = 1 << 13
 """Rows this far behind what was read last are mostly followed by their neighbours."""
+_NOWHERE = sys.maxsize
 _KEY = slice(len(DONE_LINE), len(DONE_LINE) + 64)
 _PATH = b'","path":"'
 _PATH_AT = _KEY.stop + len(_PATH)
 _PATH_END = b'","sent_file_name":"'
+_SHA256 = b'"sha256":"'
 
 
 class DoneFile:
@@ -55,21 +58,38 @@ class DoneFile:
 
     def at_path(self, path: str) -> Done | None:
         """See DoneRows."""
-        return self._row(self._paths.number(self, path))
+        return self._row(*self._paths.find(self, path))
 
     def at_key(self, key: str) -> Done | None:
         """See DoneRows."""
-        return self._row(self._keys.number(self, key))
+        return self._row(*self._keys.find(self, key))
 
     def is_exactly(self, path: str, state: State) -> bool:
         """See DoneRows."""
-        number = self._paths.number(self, path)
-        return number >= 0 and state_in_line(*state) in self.line(number)
+        line = self._paths.find(self, path)[1]
+        text = state_in_line(*state)
+        return line.startswith(text, _state_at(line)) or text in line
+
+    def sent_exactly(self, path: str, state: State) -> tuple[str, str, str] | None:
+        """See DoneRows."""
+        line = self._paths.find(self, path)[1]
+        text = state_in_line(*state)
+        at = _state_at(line)
+        if line.startswith(text + _SHA256, at):
+            name = line[line.find(_PATH_END, _PATH_AT) + len(_PATH_END) : at - 2]
+            begin = at + len(text) + len(_SHA256)
+            digest = line[begin : line.find(b'"', begin)]
+            if not (b"\\" in name or b"\\" in digest):
+                return name.decode("ascii"), _key_of(line), digest.decode("ascii")
+        if text not in line:
+            return None
+        done = decode_done(line)
+        return done.sent_file_name, done.key, done.sha256
 
     def attachable_id(self, key: str) -> str:
         """See DoneRows."""
-        number = self._keys.number(self, key)
-        return "" if number < 0 else attachable_id_of(self.line(number))
+        line = self._keys.find(self, key)[1]
+        return attachable_id_of(line) if line else ""
 
     def keep(self, done: Done) -> None:
         """See DoneRows."""
@@ -103,14 +123,14 @@ class DoneFile:
     def lines(self) -> Iterator[bytes]:
         """See DoneRows: in the order in which they were taken."""
         for number, line in self.numbered(1, self.end):
-            if self._keys.number(self, _key_of(line)) == number:
+            if self._keys.find(self, _key_of(line))[0] == number:
                 yield line
 
-    def _row(self, number: int) -> Done | None:
+    def _row(self, number: int, line: bytes) -> Done | None:
         if number < 0:
             return None
         if self._last[0] != number:
-            self._last = (number, decode_done(self.line(number)))
+            self._last = (number, decode_done(line))
         return self._last[1]
 
     # -- the file: a row's number is the offset of its line, from 1 -------------------------------
@@ -186,34 +206,51 @@ class _Index:
         self._name_of = name_of
         self._index = HashIndex()
         self._known_to = 1
+        self._all_count = True
+        """Whether no row was replaced or forgotten."""
+        self._next = 1
+        """Behind the row found last: rows are mostly asked for in their order. Else no row's."""
 
     def count(self, file: DoneFile) -> int:
         """How many names there are."""
         self._catch_up(file)
         return len(self._index)
 
-    def number(self, file: DoneFile, name: str) -> int:
-        """The number of this name's row; -1: it has none."""
-        slot = self._slot(file, name)
-        return -1 if slot < 0 else self._index.number(slot)
+    def find(self, file: DoneFile, name: str) -> tuple[int, bytes]:
+        """The number and the line of this name's row; -1 and none: it has no row."""
+        if self._known_to < file.end:
+            self._catch_up(file)
+        if self._all_count and self._next < self._known_to:
+            number = self._next
+            line = file.line(number)
+            if self._name_of(line) == name:
+                self._next = number + len(line) + 1
+                return number, line
+        slot, line = self._find(file, name, hash(name))
+        if slot < 0:
+            self._next = _NOWHERE
+            return -1, b""
+        number = self._index.number(slot)
+        self._next = number + len(line) + 1
+        return number, line
 
     def forget(self, file: DoneFile, name: str) -> None:
         """Nothing has this name any more."""
-        slot = self._slot(file, name)
+        self._catch_up(file)
+        slot, _ = self._find(file, name, hash(name))
         if slot >= 0:
             self._index.remove(slot)
+            self._all_count = False
 
-    def _slot(self, file: DoneFile, name: str) -> int:
-        if self._known_to < file.end:
-            self._catch_up(file)
-        return self._find(file, name, hash(name))
-
-    def _find(self, file: DoneFile, name: str, hashed: int) -> int:
+    def _find(self, file: DoneFile, name: str, hashed: int) -> tuple[int, bytes]:
         index = self._index
         slot = index.slot(hashed)
-        while slot >= 0 and self._name_of(file.line(index.number(slot))) != name:
+        while slot >= 0:
+            line = file.line(index.number(slot))
+            if self._name_of(line) == name:
+                return slot, line
             slot = index.slot(hashed, slot)
-        return slot
+        return -1, b""
 
     def _catch_up(self, file: DoneFile) -> None:
         """Take the rows that came since."""
@@ -222,16 +259,23 @@ class _Index:
             name = name_of(line)
             hashed = hash(name)
             if not index.add_first(hashed, number):
-                slot = self._find(file, name, hashed)
+                slot, _ = self._find(file, name, hashed)
                 if slot < 0:
                     index.add(hashed, number)
                 else:
                     index.put(slot, number)
+                    self._all_count = False
         self._known_to = end
 
 
 def _key_of(line: bytes) -> str:
     return line[_KEY].decode("ascii")
+
+
+def _state_at(line: bytes) -> int:
+    """Where the state begins (see segments.state_in_line) if the name before it is a plain one."""
+    name_at = line.find(_PATH_END, _PATH_AT) + len(_PATH_END)
+    return line.find(b'"', name_at) + 2
 
 
 def _path_of(line: bytes) -> str:

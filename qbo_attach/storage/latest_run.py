@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from qbo_attach.core.chain import Record, RunStarted, SegmentHeader
 from qbo_attach.core.segments import decode_header, decode_segment, segment_name, segment_numbers
 from qbo_attach.storage.files import Store
-from qbo_attach.storage.runlog import runlog_folder
+from qbo_attach.storage.runlog import FIRST_BYTES, runlog_folder
 
 _READ_AHEAD = 8
 
@@ -33,9 +33,13 @@ def read_latest_run(
 
     def read(number: int) -> tuple[SegmentHeader, list[Record]]:
         name = segment_name(number)
-        data = store.read_bytes(f"{folder}/{name}")
-        header = decode_header(data, f"{url}/{name}")
-        return header, [] if header.is_snapshot else decode_segment(data, f"{url}/{name}")[1]
+        with store.open_binary(f"{folder}/{name}") as stream:
+            data = stream.read(FIRST_BYTES)
+            header = decode_header(data, f"{url}/{name}")
+            if header.is_snapshot:
+                return header, []
+            data += stream.read()
+        return header, decode_segment(data, f"{url}/{name}")[1]
 
     if not numbers:
         return

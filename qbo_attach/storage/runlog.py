@@ -29,6 +29,7 @@ from qbo_attach.core.segments import (
     segment_name,
     segment_numbers,
 )
+from qbo_attach.storage.digesting import digesting
 from qbo_attach.storage.done_file import DoneFile
 from qbo_attach.storage.files import Store
 from qbo_attach.storage.holder import Life, life_of
@@ -38,6 +39,10 @@ WATCH_S = 2.0
 
 SNAPSHOT_RECORDS = 50_000
 """Records in one segment of a snapshot: some 25 MB, so that no reader needs much memory."""
+
+FIRST_BYTES = 1 << 20
+"""So much of a segment is read first: the whole of most; of a part of a snapshot the header, since
+not every reader needs its rows, and eight such parts read ahead would take 200 MB."""
 
 _READ_AHEAD = 8
 
@@ -113,14 +118,19 @@ def read_segments(store: Store, realm_id: str) -> Iterator[tuple[SegmentHeader, 
     url = store.child_url(folder)
     numbers = segment_numbers(store.list_names(folder), url)
 
-    def read(number: int) -> bytes:
-        return store.read_bytes(f"{folder}/{segment_name(number)}")
+    def read(number: int) -> tuple[bytes, str]:
+        name = segment_name(number)
+        with digesting(store, f"{folder}/{name}") as stream:
+            data = stream.read(FIRST_BYTES)
+            if not decode_header(data, f"{url}/{name}").is_snapshot:
+                data += stream.read()
+            return data, stream.sha256()
 
     link = _Link(url)
     with ThreadPoolExecutor(_READ_AHEAD) as pool:
         for start in range(0, len(numbers), _READ_AHEAD):
-            for data in pool.map(read, numbers[start : start + _READ_AHEAD]):
-                yield link.follow(data)
+            for data, sha256 in pool.map(read, numbers[start : start + _READ_AHEAD]):
+                yield link.follow(data, sha256=sha256)
 
 
 class _Link:
@@ -138,10 +148,12 @@ class _Link:
         *,
         snapshot: int = 0,
         keep_done: Callable[[bytes], None] | None = None,
+        sha256: str = "",
     ) -> tuple[SegmentHeader, list[Record]]:
         """Take the next segment; with `seq`, the first one read may be any.
 
-        Records of a snapshot are read only of the one that begins at `snapshot`.
+        Records of a snapshot are read only of the one that begins at `snapshot`; of another the
+        header is enough. `sha256`: the digest of the whole segment, if it is known.
         """
         expected = seq or self.seq + 1
         url = f"{self._url}/{segment_name(expected)}"
@@ -156,7 +168,7 @@ class _Link:
             said = f"was altered after it was written, as {segment_name(expected)} proves"
             raise RunLogDamagedError(altered, said)
         self.seq = expected
-        self.sha256 = hashlib.sha256(data).hexdigest()
+        self.sha256 = sha256 or hashlib.sha256(data).hexdigest()
         return header, records
 
 

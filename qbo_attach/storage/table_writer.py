@@ -38,18 +38,53 @@ class TableWriter:
         if len(self._waiting) >= _CHUNK_ROWS:
             self.flush()
 
+    def add_encoded(self, piece: bytes, rows: int) -> None:
+        """Take rows as `encode_rows` gave them."""
+        if self._waiting:
+            self.flush()
+        self._write(piece)
+        self.rows += rows
+
     def flush(self) -> int:
         """Write what waits; returns the bytes written so far, so that rows can be found again."""
         piece = encode_rows(self._waiting)
         self._waiting = []
+        self._write(piece)
+        return self._bytes
+
+    def _write(self, piece: bytes) -> None:
         self._digest.update(piece)
         self._stream.write(piece)
         self._bytes += len(piece)
-        return self._bytes
 
     def artifact(self, store: Store, name: str) -> Artifact:
         """The table as it stands after the block."""
         return Artifact(name, store.child_url(name), self.sha256, self.rows)
+
+
+class Both:
+    """Writes rows that stand in two tables alike; they are encoded once.
+
+    Whoever gives one of the tables a row of its own calls `flush` before.
+    """
+
+    def __init__(self, one: TableWriter, other: TableWriter) -> None:
+        self._tables = (one, other)
+        self._waiting: list[tuple[str, ...]] = []
+
+    def add(self, row: tuple[str, ...]) -> None:
+        """Take a row."""
+        self._waiting.append(row)
+        if len(self._waiting) >= _CHUNK_ROWS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Hand over what waits."""
+        if self._waiting:
+            piece = encode_rows(self._waiting)
+            for table in self._tables:
+                table.add_encoded(piece, len(self._waiting))
+            self._waiting = []
 
 
 @contextmanager

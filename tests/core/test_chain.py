@@ -74,6 +74,12 @@ def test_every_kind_of_record_is_read_back_as_written() -> None:
     assert decode_segment(data, URL) == (header(), ALL_KINDS)
 
 
+@pytest.mark.parametrize("size", [1, 100, 65_000, 65_480, 65_481, 65_482, 65_483, 65_536, 200_000])
+def test_lines_of_any_length_are_read_back_as_written(size: int) -> None:
+    records = [Refused("x" * size, "6041 no", f"{n}") for n in range(5)]
+    assert decode_segment(encode_segment(header(), records), URL) == (header(), records)
+
+
 def test_a_segment_without_records_is_not_empty_and_is_read_back() -> None:
     data = encode_segment(header(), [])
     assert data

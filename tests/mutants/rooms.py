@@ -92,8 +92,8 @@ MUTANTS = (
         "a_torn_segment_is_read",
         "a segment without its closing line is taken for whole",
         _SEGMENTS,
-        'if lines[-1] or close != {"r": "close", "records": len(lines) - 3}:',
-        "if lines[-1] or not close:",
+        'if json.loads(data[end:-1]) != {"r": "close", "records": data.count(b"\\n", begin, end)}:',
+        "if not json.loads(data[end:-1]):",
         (CHAIN,),
     ),
     Mutant(

@@ -47,6 +47,7 @@ def told(rows: DoneRows) -> tuple[object, ...]:
         [rows.at_path(path) for path in PATHS],
         [rows.attachable_id(key) for key in KEYS],
         [[rows.is_exactly(path, state) for state in STATES] for path in PATHS],
+        [[rows.sent_exactly(path, state) for state in STATES] for path in PATHS],
         sorted(rows.rows(), key=lambda done: done.key),
     )
 
@@ -117,6 +118,9 @@ def test_a_name_within_a_cell_is_not_taken_for_the_cell() -> None:
         kept.keep(odd)
         assert not kept.is_exactly("a", ("Bill", "1", 7, AT, ""))
         assert kept.is_exactly("a", ("Bill", "1", 1, AT, ""))
+        assert kept.sent_exactly("a", ("Bill", "1", 7, AT, "")) is None
+        sent = (odd.sent_file_name, KEYS[0], "")
+        assert kept.sent_exactly("a", ("Bill", "1", 1, AT, "")) == sent
 
 
 def test_a_row_longer_than_a_read_is_read_whole() -> None:

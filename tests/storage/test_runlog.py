@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from qbo_attach.core.chain import GroupFile, Holder, Intent, Looked, Refused
+from qbo_attach.core.chain import GroupFile, Holder, Intent, Looked, Refused, SegmentHeader
 from qbo_attach.core.errors import LeaseHeldError, LeaseLostError, RunLogDamagedError, StorageError
-from qbo_attach.core.segments import decode_segment, segment_name
+from qbo_attach.core.segments import decode_segment, encode_segment, segment_name
 from qbo_attach.storage.files import Store
 from qbo_attach.storage.holder import Life, life_of, this_holder
 from qbo_attach.storage.runlog import RunLog, StoredSegments, ended_here, read_chain, read_segments
@@ -346,3 +348,42 @@ async def test_a_segment_under_another_number_is_refused(store: Store) -> None:
     segment(store, 3).write_bytes(segment(store, 2).read_bytes())
     with pytest.raises(RunLogDamagedError, match="holds segment 2"):
         await runlog(StoredSegments(store, REALM)).open()
+
+
+_PARTS, _PART_BYTES = 8, 8 << 20
+
+
+@pytest.fixture
+def large_snapshot(store: Store) -> Store:
+    """A segment, and a snapshot of eight parts of 8 MiB."""
+    Path(store.url, "runlog", REALM).mkdir(parents=True)
+    before = ""
+    for seq in range(1, _PARTS + 2):
+        part = seq - 1
+        head = SegmentHeader(
+            seq, "run", ELSEWHERE, "", "", "n", before, is_snapshot=part > 0, part=max(part, 1),
+            parts=_PARTS if part else 1, format=2,
+        )  # fmt: skip
+        data = encode_segment(head, [b"x" * _PART_BYTES if part else refused("a")])
+        before = hashlib.sha256(data).hexdigest()
+        segment(store, seq).write_bytes(data)
+    return store
+
+
+def test_who_reads_all_segments_holds_no_rows_of_a_snapshot(large_snapshot: Store) -> None:
+    tracemalloc.start()
+    try:
+        told = [(h.seq, len(records)) for h, records in read_segments(large_snapshot, REALM)]
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert told == [(1, 1), *((seq, 0) for seq in range(2, _PARTS + 2))]
+    assert peak < _PARTS * _PART_BYTES / 2
+
+
+def test_an_altered_row_of_a_snapshot_that_nobody_holds_is_known(large_snapshot: Store) -> None:
+    with segment(large_snapshot, 4).open("r+b") as stream:
+        stream.seek(-100, 2)
+        stream.write(b"y")
+    with pytest.raises(RunLogDamagedError, match=r"00000004\.jsonl: was altered"):
+        list(read_segments(large_snapshot, REALM))
