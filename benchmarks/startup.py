@@ -12,16 +12,22 @@ METHOD = (
     (
         "`qbo-attach --help` as installed. The flow: `import flows.migrate` against `import "
         "prefect` with the names that any flow of this kind needs of it (`flow`, `task`, a task "
-        "runner, states, runtime): both in a fresh interpreter, byte code compiled before."
+        "runner, states, runtime) and an empty flow with one checked parameter (ours has 14): "
+        "both in a fresh interpreter, byte code compiled before."
     ),
 )
-PREFECT = (
-    "import prefect, prefect.states, prefect.runtime, prefect.futures, prefect.task_runners; "
-    "from prefect import flow, task, get_run_logger, runtime; "
-    "from prefect.task_runners import ThreadPoolTaskRunner; "
-    "from prefect.client.orchestration import get_client; "
-    "from prefect.artifacts import create_table_artifact"
-)
+PREFECT = """
+import prefect, prefect.states, prefect.runtime, prefect.futures, prefect.task_runners
+from prefect import flow, task, get_run_logger, runtime
+from prefect.task_runners import ThreadPoolTaskRunner
+from prefect.client.orchestration import get_client
+from prefect.artifacts import create_table_artifact
+from typing import Annotated
+from pydantic import Field
+@flow
+def empty(one: Annotated[str, Field(max_length=9)] = ""):
+    pass
+"""
 
 
 def measure(bench: Bench) -> Section:
