@@ -16,7 +16,12 @@ class Books:
     def __init__(self, case: Case) -> None:
         self._company = case.fake.company
         self._realm = case.fake.realm
-        self._free = iter(one for one in self._company.state.ledger.all() if len(one.refs) == 1)
+        there = [ref["EntityRef"] for ref in elsewhere()]
+        self._free = iter(
+            one
+            for one in self._company.state.ledger.all()
+            if len(one.refs) == 1 and [ref["EntityRef"] for ref in one.refs] != there
+        )
 
     def one(self) -> Attachable:
         """An attachable that nothing was done to yet."""
@@ -53,4 +58,4 @@ class Books:
 
 
 def elsewhere() -> list[Any]:
-    return [{"EntityRef": {"type": "Invoice", "value": "999123"}}]
+    return [{"EntityRef": {"type": "Invoice", "value": "123"}}]
