@@ -263,9 +263,14 @@ class QboClient:
         try:
             await self._delete(attachable)
         except RefusedError as error:
-            if error.fault.code not in ("610", "5010"):
-                raise
-            return error.fault.code == "610"
+            code = error.fault.code
+            if code == "5010":
+                return False
+            if code != "610":
+                # A status alone names no reason: "not found" may have been lost on its way.
+                unnamed = code == str(error.fault.status)
+                if not unnamed or await self.read_attachable(attachable.id) is not None:
+                    raise
         return True
 
     async def delete_unchanged_batch(
@@ -291,16 +296,11 @@ class QboClient:
 
     async def delete_attachable(self, attachable: Attachable) -> None:
         """Delete an attachable, also if it was changed since it was read; gone already is good."""
-        try:
-            await self._delete(attachable)
-        except RefusedError as error:
-            if error.fault.code == "610":
-                return
-            if error.fault.code != "5010":
-                raise
-            now = await self.read_attachable(attachable.id)
-            if now is not None:
-                await self._delete(now)
+        if await self.delete_unchanged(attachable):
+            return
+        now = await self.read_attachable(attachable.id)
+        if now is not None:
+            await self._delete(now)
 
     def download(self, attachable_id: str) -> AsyncIterator[bytes]:
         """The bytes of an attachable, in pieces, by its short-lived address; a cut is gone over.

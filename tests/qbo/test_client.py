@@ -23,6 +23,7 @@ from qbo_attach.qbo.client import QboClient
 from qbo_attach.qbo.faults import (
     InDoubtError,
     NotDoneError,
+    RefusedError,
 )
 from qbo_attach.qbo.multipart import UploadPart
 from qbo_attach.qbo.pacing import Pacer, SystemClock
@@ -318,6 +319,23 @@ async def test_a_changed_attachable_is_deleted_as_it_is_now(
         assert (await other.post(url, json=changed)).status_code == 200
     await client.delete_attachable(item.attachable)
     assert await client.read_attachable(item.attachable.id) is None
+
+
+async def test_a_refusal_without_a_reason_is_no_word_on_what_is_to_be_deleted(
+    client: QboClient, fake: RunningFake
+) -> None:
+    """Half of "not found", as the answer to a second try may be, is settled by a look."""
+    gone, there = [item.attachable for item in (await upload(client, b"a", b"b")).items]
+    assert gone is not None
+    assert there is not None
+    await client.delete_attachable(gone)
+    for delete in (client.delete_unchanged, client.delete_attachable):
+        fake.company.plan.add([Rule("truncated_200", endpoint="attachable", times=1)])
+        assert await delete(gone) is not False
+    fake.company.plan.add([Rule("refused", endpoint="attachable", code="400", times=1)])
+    with pytest.raises(RefusedError):
+        await client.delete_unchanged(there)
+    assert await client.read_attachable(there.id) is not None
 
 
 async def test_no_token_and_no_signature_reaches_a_log(
