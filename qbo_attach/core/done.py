@@ -11,6 +11,10 @@ State = tuple[str, str, int, str, str]
 """Entity type, entity id, size in bytes, modification time and etag, as `Done` has them."""
 
 
+Sent = tuple[str, str, str, str]
+"""Sent file name, idempotency key, sha256 and attachable id, as `Done` has them."""
+
+
 class DoneRows(Protocol):
     """Rows of done attachments, one a key. Where several have one path, the last one counts."""
 
@@ -29,8 +33,8 @@ class DoneRows(Protocol):
     def is_exactly(self, path: str, state: State) -> bool:
         """Whether the attachment at this path is in this state, to the letter."""
 
-    def sent_exactly(self, path: str, state: State) -> tuple[str, str, str] | None:
-        """Sent file name, key and sha256 of the attachment at this path, if `is_exactly` holds."""
+    def sent_exactly(self, path: str, state: State) -> Sent | None:
+        """What the attachment at this path was sent as, if `is_exactly` holds."""
 
     def attachable_id(self, key: str) -> str:
         """The id of the attachable under this key; "" where there is none."""
@@ -88,12 +92,12 @@ class MemoryRows:
             done.etag,
         )
 
-    def sent_exactly(self, path: str, state: State) -> tuple[str, str, str] | None:
+    def sent_exactly(self, path: str, state: State) -> Sent | None:
         """See DoneRows."""
         done = self._by_path.get(path)
         if done is None or not self.is_exactly(path, state):
             return None
-        return done.sent_file_name, done.key, done.sha256
+        return done.sent_file_name, done.key, done.sha256, done.attachable_id
 
     def attachable_id(self, key: str) -> str:
         """See DoneRows."""

@@ -12,6 +12,7 @@ from qbo_attach.core.history import History
 from qbo_attach.core.model import (
     NEEDS_PERSON_OUTCOMES,
     RUN_AGAIN_OUTCOMES,
+    Action,
     Outcome,
     Status,
 )
@@ -108,6 +109,7 @@ class Telling:
         outcome = outcome_so_far(row, {}, self.history)
         request_id = self.history.doubt_of_path.get(row.file_path, "")
         key = row.idempotency_key
+        known = row.qbo_attachable_id if row.action == Action.SKIP else ""
         cells = (
             run.at,
             row.legacy_txnid_norm,
@@ -126,7 +128,7 @@ class Telling:
             row.modified_at,
             row.sha256,
             row.sent_file_name,
-            self.history.rows.attachable_id(key) if key else "",
+            known or (self.history.rows.attachable_id(key) if key else ""),
             request_id,
             key,
             run.run_id,

@@ -19,6 +19,8 @@ from json.encoder import encode_basestring_ascii
 from operator import attrgetter
 from typing import Any
 
+import orjson
+
 from qbo_attach.core.chain import (
     Deleting,
     Done,
@@ -89,7 +91,6 @@ def encode_segment(header: SegmentHeader, records: Iterable[Record | bytes]) -> 
 
 
 _DONE_CELLS = ("r", *_FIELDS[Done])
-_decoded = json.JSONDecoder().raw_decode
 
 
 def encode_done(done: Done) -> bytes:
@@ -112,7 +113,7 @@ def decode_done(line: bytes) -> Done:
     Raises:
         ValueError, TypeError, KeyError: it is none.
     """
-    cells, _ = _decoded(line.decode("ascii"))
+    cells = _loaded(line)
     if tuple(cells) == _DONE_CELLS:
         _, *values = cells.values()
         return Done(*values)
@@ -192,16 +193,15 @@ def _records(lines: Iterable[bytes], keep_done: Callable[[bytes], None] | None) 
         if keep_done is not None and line.startswith(DONE_LINE):
             keep_done(line)
         else:
-            yield _record(_loaded(line.decode("utf-8", "surrogatepass")))
+            yield _record(_loaded(line))
 
 
-def _loaded(text: str) -> Any:  # noqa: ANN401 - any JSON
-    """As json.loads, without looking for what no line of ours has: space round it."""
-    if text.startswith("{"):
-        value, end = _decoded(text)
-        if end == len(text):
-            return value
-    return json.loads(text)
+def _loaded(line: bytes) -> Any:  # noqa: ANN401 - any JSON
+    """As json.loads, which alone takes half a surrogate: a name that is not UTF-8 may have one."""
+    try:
+        return orjson.loads(line)
+    except ValueError:
+        return json.loads(line.decode("utf-8", "surrogatepass"))
 
 
 _TORN = "is torn or not a segment of a run log"

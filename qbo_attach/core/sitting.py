@@ -25,7 +25,7 @@ CHANGED = "changed"
 class Decision(NamedTuple):
     """What is to be done with one attachment, and under which name it goes or went.
 
-    `attachable_id`: of the attachable that QBO has for it already.
+    `attachable_id`: of the attachable that is this attachment in QBO already.
     """
 
     action: Action
@@ -142,7 +142,7 @@ class Sitting:
             was = f"{done.qbo_entity_type}:{done.qbo_entity_id}"
             return Decision(Action.CHANGED, f"entity_changed: it was sent to {was}", name, key)
         if planner.facts_equal(done, row):
-            return Decision(Action.SKIP, "done", name, key, done.sha256)
+            return Decision(Action.SKIP, "done", name, key, done.sha256, done.attachable_id)
         if done.size_bytes == int(row.size_bytes):
             digest = self.digest(row)
             if digest == MISSING:
@@ -150,9 +150,8 @@ class Sitting:
             # What was found in QBO was believed by its size, unread: so it is once more.
             found = not done.sha256 and done.outcome == Outcome.ALREADY_IN_QBO
             if digest and (found or digest == done.sha256):
-                return Decision(
-                    Action.SKIP, "done; same content at another time", name, key, digest
-                )
+                reason = "done; same content at another time"
+                return Decision(Action.SKIP, reason, name, key, digest, done.attachable_id)
         return Decision(Action.CHANGED, "content_changed since it was sent", name, key)
 
     def _rename(self, row: VerificationRow, digest: str) -> Decision | None:
@@ -162,9 +161,8 @@ class Sitting:
         for done in self._survey.gone.get(place, ()):
             if done.key not in self._renamed and self._is_moved(done, row, digest):
                 self._renamed.add(done.key)
-                return Decision(
-                    Action.SKIP, f"renamed from {done.path}", done.sent_file_name, done.key, digest
-                )
+                reason, name = f"renamed from {done.path}", done.sent_file_name
+                return Decision(Action.SKIP, reason, name, done.key, digest, done.attachable_id)
         return None
 
     def _is_moved(self, done: Done, row: VerificationRow, digest: str) -> bool:

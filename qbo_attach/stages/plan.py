@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from qbo_attach.core import tables
 from qbo_attach.core.errors import NotStartedError
-from qbo_attach.core.estimating import Estimate
+from qbo_attach.core.estimating import Estimate, Tally
 from qbo_attach.core.history import History
-from qbo_attach.core.model import Action, StageResult
-from qbo_attach.core.planning import Planner, Survey
+from qbo_attach.core.model import Action, Artifact, StageResult
+from qbo_attach.core.planning import Planner, Survey, UnsettledError
 from qbo_attach.core.tables import PlanRow, VerificationRow
 from qbo_attach.settings import Settings
 from qbo_attach.stages.connection import check_log_dir
@@ -37,6 +38,18 @@ class Planned:
 
     result: StageResult
     estimate: Estimate
+
+
+_Decide = Callable[[Iterator[VerificationRow]], Iterator[PlanRow]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """The plan as it lies there, and what was counted on the way."""
+
+    artifact: Artifact
+    counts: Counter[str]
+    tally: Tally
 
 
 def run_plan(settings: Settings, missing: Collection[str] | None = None) -> StageResult:
@@ -78,37 +91,61 @@ def plan_upload(settings: Settings, missing: Collection[str] | None = None) -> P
     def verified() -> Iterator[VerificationRow]:
         return read_table(log, tables.VERIFICATION, VerificationRow)
 
-    checked, survey, digests = _informed(settings, planner, files, verified, missing)
-    planner = checked.planner
+    def write(decide: _Decide) -> _Written:
+        return _write(log, verified(), decide, new_tally(settings))
+
+    anew = missing is not None or settings.vanished == "send"
+    written = None if anew else _written_if_done(planner, write)
+    checked, settled = Checked(planner), True
+    if written is None:
+        checked, survey, digests = _informed(settings, planner, files, verified, missing)
+        planner = checked.planner
+        written = write(partial(planner.decide, survey=survey, digests=digests))
+        if written.artifact.rows != survey.ok:
+            raise NotStartedError(
+                f"{written.artifact.url} has {written.artifact.rows} rows where {survey.ok} "
+                "attachments are ok: the verification log changed while it was read; run again"
+            )
+        settled = survey.settled and set(written.counts) <= {"bytes_to_send", Action.SKIP}
+    artifact, counts = written.artifact, written.counts
+    settled_rows = artifact.rows if settled and not planner.history.doubts else None
+    note_basis(log, Basis(artifact.sha256, chain.segments, checked.asked_at, settled_rows))
+    table, estimate = write_estimate(settings, written.tally, planner.history)
+    notes = (*checked.notes, *_cut_off(planner.history), *estimate.sentences())
+    return Planned(StageResult((artifact, table), dict(counts), notes), estimate)
+
+
+def _written_if_done(planner: Planner, write: Callable[[_Decide], _Written]) -> _Written | None:
+    """The usual second run: all is done, and one pass tells. None: it is not."""
+    try:
+        return write(planner.skips)
+    except UnsettledError:
+        return None
+
+
+def _write(
+    log: Store,
+    verified: Iterator[VerificationRow],
+    decide: _Decide,
+    tally: Tally,
+) -> _Written:
+    """Write the plan, row by row as it is decided."""
     counts: Counter[str] = Counter(bytes_to_send=0)
 
-    tally = new_tally(settings)
-
     def tallied() -> Iterator[VerificationRow]:
-        for row in verified():
+        for row in verified:
             tally.left(row)
             yield row
 
     def counted() -> Iterator[PlanRow]:
-        for row in planner.decide(tallied(), survey, digests):
+        for row in decide(tallied()):
             counts[row.action] += 1
             tally.planned(row)
             if row.action == "send":
                 counts["bytes_to_send"] += int(row.size_bytes)
             yield row
 
-    artifact = write_table(log, tables.PLAN, PlanRow._fields, counted())
-    if artifact.rows != survey.ok:
-        raise NotStartedError(
-            f"{artifact.url} has {artifact.rows} rows where {survey.ok} attachments are ok: the "
-            "verification log changed while it was read; run again"
-        )
-    settled = survey.settled and set(counts) <= {"bytes_to_send", Action.SKIP}
-    settled_rows = artifact.rows if settled and not planner.history.doubts else None
-    note_basis(log, Basis(artifact.sha256, chain.segments, checked.asked_at, settled_rows))
-    table, estimate = write_estimate(settings, tally, planner.history)
-    notes = (*checked.notes, *_cut_off(planner.history), *estimate.sentences())
-    return Planned(StageResult((artifact, table), dict(counts), notes), estimate)
+    return _Written(write_table(log, tables.PLAN, PlanRow._fields, counted()), counts, tally)
 
 
 def _cut_off(history: History) -> Iterator[str]:
@@ -130,7 +167,7 @@ def _informed(
     """All that the decisions need: what QBO holds, shared names, digests of files."""
     survey = planner.survey(verified)
     if survey.all_plain and missing is None and settings.vanished != "send":
-        # The usual second run: nothing is to be read or asked.
+        # Nothing is to be read or asked: times are told more finely, or etags are another store's.
         return Checked(planner), survey, {}
     wanted = (row for row in verified() if planner.wants_digest(row, survey))
     digests = read_digests(files, wanted)

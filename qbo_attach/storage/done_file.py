@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 
 from qbo_attach.core.chain import Done
-from qbo_attach.core.done import State
+from qbo_attach.core.done import Sent, State
 from qbo_attach.core.segments import (
     DONE_LINE,
     attachable_id_of,
@@ -70,7 +70,7 @@ class DoneFile:
         text = state_in_line(*state)
         return line.startswith(text, _state_at(line)) or text in line
 
-    def sent_exactly(self, path: str, state: State) -> tuple[str, str, str] | None:
+    def sent_exactly(self, path: str, state: State) -> Sent | None:
         """See DoneRows."""
         line = self._paths.find(self, path)[1]
         text = state_in_line(*state)
@@ -80,11 +80,12 @@ class DoneFile:
             begin = at + len(text) + len(_SHA256)
             digest = line[begin : line.find(b'"', begin)]
             if not (b"\\" in name or b"\\" in digest):
-                return name.decode("ascii"), _key_of(line), digest.decode("ascii")
+                sent = name.decode("ascii"), _key_of(line), digest.decode("ascii")
+                return (*sent, attachable_id_of(line))
         if text not in line:
             return None
         done = decode_done(line)
-        return done.sent_file_name, done.key, done.sha256
+        return done.sent_file_name, done.key, done.sha256, done.attachable_id
 
     def attachable_id(self, key: str) -> str:
         """See DoneRows."""

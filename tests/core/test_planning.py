@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import replace
 from random import Random
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,7 +15,7 @@ from qbo_attach.core.file_types import built_in_file_types
 from qbo_attach.core.history import History
 from qbo_attach.core.naming import folded, idempotency_key
 from qbo_attach.core.planned import group_file, new_facts
-from qbo_attach.core.planning import CHANGED, MISSING, Planner
+from qbo_attach.core.planning import CHANGED, MISSING, Planner, UnsettledError
 from qbo_attach.core.tables import PlanRow, VerificationRow
 
 REALM = "77"
@@ -292,7 +293,13 @@ def plan_of(rows: list[VerificationRow], tree: Tree, history: History) -> list[P
     planner = Planner(REALM, history, TYPES, STORE)
     survey = planner.survey(lambda: iter(rows))
     digests = {r.file_path: tree[r.file_path][0] for r in rows if planner.wants_digest(r, survey)}
-    return list(planner.decide(iter(rows), survey, digests))
+    plan = list(planner.decide(iter(rows), survey, digests))
+    if survey.settled:
+        assert list(planner.skips(iter(rows))) == plan
+    else:
+        with pytest.raises(UnsettledError):
+            list(planner.skips(iter(rows)))
+    return plan
 
 
 def check(rows: list[VerificationRow], plan: list[PlanRow], history: History) -> None:

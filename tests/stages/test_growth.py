@@ -15,7 +15,7 @@ import pytest
 
 from benchmarks.ground import REALM, Company, Workspace, make_finished
 from qbo_attach.core.chain import Facts
-from qbo_attach.core.tables import InventoryRow, decode_table
+from qbo_attach.core.tables import VERIFICATION, InventoryRow, decode_table
 from qbo_attach.fake_qbo import FakeOptions, running
 from qbo_attach.settings import Settings, load_settings
 from qbo_attach.stages import plan as plan_stage
@@ -25,6 +25,7 @@ from qbo_attach.stages.mapping import run_mapping
 from qbo_attach.stages.plan import run_plan
 from qbo_attach.stages.verify import run_verify
 from qbo_attach.stages.whole import run_all
+from qbo_attach.storage.artifacts import read_table
 from qbo_attach.storage.files import Store
 from qbo_attach.storage.latest_run import read_latest_run
 from qbo_attach.storage.s3_listing import Entry, Page, list_entries
@@ -106,7 +107,7 @@ def test_a_second_run_makes_no_request_and_sends_nothing(finished: Workspace) ->
     assert summary.requests_sent == 0
 
 
-def test_a_plan_on_finished_files_reads_none_of_them(
+def test_a_plan_on_finished_files_reads_none_of_them_and_their_table_once(
     finished: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object) -> Any:
@@ -114,7 +115,15 @@ def test_a_plan_on_finished_files_reads_none_of_them(
 
     monkeypatch.setattr(plan_stage, "read_digests", refuse)
     monkeypatch.setattr(plan_stage, "check_existing", refuse)
+    read: list[str] = []
+
+    def noted(store: Store, name: str, row_type: Any) -> Any:
+        read.append(name)
+        return read_table(store, name, row_type)
+
+    monkeypatch.setattr(plan_stage, "read_table", noted)
     run_plan(settings_of(finished))
+    assert read == [VERIFICATION]
     made = (finished.log / "upload_plan.csv").read_text().splitlines()
     assert len(made) == FILES + 1
 

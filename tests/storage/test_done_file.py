@@ -119,7 +119,7 @@ def test_a_name_within_a_cell_is_not_taken_for_the_cell() -> None:
         assert not kept.is_exactly("a", ("Bill", "1", 7, AT, ""))
         assert kept.is_exactly("a", ("Bill", "1", 1, AT, ""))
         assert kept.sent_exactly("a", ("Bill", "1", 7, AT, "")) is None
-        sent = (odd.sent_file_name, KEYS[0], "")
+        sent = (odd.sent_file_name, KEYS[0], "", odd.attachable_id)
         assert kept.sent_exactly("a", ("Bill", "1", 1, AT, "")) == sent
 
 
