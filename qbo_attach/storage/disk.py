@@ -7,6 +7,7 @@ import errno
 import io
 import os
 import stat
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -40,6 +41,8 @@ _READ = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 _READ_LISTED = _READ | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 """For a path that was a regular file when listed: not through a link, nor waiting on a fifo."""
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+_LEFTOVER_AFTER_S = 86_400.0
+"""Nobody writes a file for a day without a write."""
 _NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EOPNOTSUPP, errno.EMLINK})
 _KINDS = (
     (stat.S_ISFIFO, "a fifo"),
@@ -213,6 +216,7 @@ class Disk:
                 _sync_folder(os.path.dirname(target))  # noqa: PTH120
             except OSError as error:
                 raise self._failed(path, error) from error
+            _remove_leftovers(os.path.dirname(target))  # noqa: PTH120
         finally:
             with suppress(OSError):
                 os.unlink(temporary)  # noqa: PTH108
@@ -370,6 +374,15 @@ def _make_folder(folder: Path) -> None:
     _make_folder(folder.parent)
     folder.mkdir(exist_ok=True)
     _sync_folder(str(folder.parent))
+
+
+def _remove_leftovers(folder: str) -> None:
+    """Remove what processes that were killed have left of the files they were writing."""
+    before = time.time() - _LEFTOVER_AFTER_S
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if is_own_temporary(entry.name) and entry.stat().st_mtime < before:
+                os.unlink(entry.path)  # noqa: PTH108
 
 
 def _sync_folder(folder: str) -> None:

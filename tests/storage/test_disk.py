@@ -20,7 +20,7 @@ import pytest
 from qbo_attach.core.errors import StorageError
 from qbo_attach.core.model import ListedFile
 from qbo_attach.storage.files import SourceChangedError, Store
-from qbo_attach.storage.place import SMALL_BYTES, utc_text
+from qbo_attach.storage.place import SMALL_BYTES, own_temporary_name, utc_text
 
 
 def rows(folder: Path) -> dict[str, ListedFile]:
@@ -239,6 +239,19 @@ def test_file_and_folder_are_synced_before_create_once_returns(
     assert synced[:2] == [str(tmp_path), str(tmp_path / "log")]
     assert synced[2].startswith(str(tmp_path / "log" / "9" / ".qbo-attach-"))
     assert synced[3:] == [str(tmp_path / "log" / "9")]
+
+
+def test_what_a_kill_left_goes_with_a_later_write_and_nothing_else_does(tmp_path: Path) -> None:
+    days_ago = time.time() - 2 * 86_400
+    left, written_now = own_temporary_name(), own_temporary_name()
+    named_alike = [".qbo-attach-notes.tmp", f"{own_temporary_name()}.csv", "old.csv"]
+    for name in (left, written_now, *named_alike):
+        (tmp_path / name).write_bytes(b"x")
+        if name != written_now:
+            os.utime(tmp_path / name, (days_ago, days_ago))
+    with Store(str(tmp_path)).writing("t.csv") as stream:
+        stream.write(b"x")
+    assert {path.name for path in tmp_path.iterdir()} == {written_now, *named_alike, "t.csv"}
 
 
 def test_a_private_file_is_for_this_account_only(tmp_path: Path) -> None:
