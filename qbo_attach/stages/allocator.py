@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 
 LARGE_BYTES = 8 << 20
 _M_MMAP_THRESHOLD = -3
@@ -17,8 +18,9 @@ def give_back_large_blocks() -> None:
     Where there is no glibc, nothing is done.
     """
     if sys.platform == "linux":
-        import ctypes
+        with suppress(ImportError, OSError):  # a Python may have been built without it
+            import ctypes
 
-        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-        if mallopt is not None:
-            mallopt(_M_MMAP_THRESHOLD, LARGE_BYTES)
+            mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+            if mallopt is not None:
+                mallopt(_M_MMAP_THRESHOLD, LARGE_BYTES)

@@ -8,11 +8,11 @@ import sys
 
 import pytest
 
-_PROGRAM = """
+_IMPORT = "from qbo_attach.stages.allocator import give_back_large_blocks\n"
+_PROGRAM = f"""{_IMPORT}
 import os
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
-from qbo_attach.stages.allocator import give_back_large_blocks
 
 def resident_mib():
     with open("/proc/self/statm") as stream:
@@ -32,6 +32,11 @@ with ThreadPoolExecutor(4) as pool:
         list(pool.map(hold, [mib] * 4))
     print(resident_mib() - before)
 """
+
+
+def test_a_python_without_ctypes_goes_on_without() -> None:
+    program = "import sys; sys.modules['ctypes'] = None\n" + _IMPORT + "give_back_large_blocks()"
+    subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc keeps large blocks")
