@@ -59,7 +59,7 @@ class BrokenListingError(OSError):
 def take_entries(
     response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: object
 ) -> None:
-    """Hook for botocore's `before-parse.s3.ListObjectsV2`: take the entries out of the body.
+    """Hook for botocore's `before-parse.*.ListObjectsV2`: take the entries out of the body.
 
     A body that looks otherwise than expected is left to botocore, whole.
     """

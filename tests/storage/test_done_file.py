@@ -25,7 +25,8 @@ STATES = [("Bill", "1", size, AT, "") for size in range(3)] + [("Bill", '1"', 1,
 
 def row(key: str, path: str, size: int = 1) -> Done:
     number = f'9"{size}' if size % 2 else "9"
-    return Done(key, path, "n", "Bill", "1", size, AT, "", "", number, "success", "r", "d")
+    name, digest = ("n", "") if size < 2 else (path, key[::-1])
+    return Done(key, path, name, "Bill", "1", size, AT, "", digest, number, "success", "r", "d")
 
 
 STEPS = st.lists(
