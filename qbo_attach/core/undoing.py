@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
+from dataclasses import replace
 
-from qbo_attach.core.chain import Done, entity_refs
+from qbo_attach.core.chain import Done, GroupFile, Intent, Record, Recorded, entity_refs
 from qbo_attach.core.errors import NotStartedError
 from qbo_attach.core.model import Attachable, EntityRef, Outcome
 from qbo_attach.core.naming import folded
@@ -64,3 +65,52 @@ def why_left(done: Done, one: Attachable, entities: Collection[EntityRef]) -> st
 
 def _listed(refs: Collection[EntityRef]) -> str:
     return ", ".join(map(str, refs)) or "nothing"
+
+
+class FilesSent:
+    """What the run log says of attachments besides their done rows: legacy ids, client, rule.
+
+    It is asked for them in about the order in which they were sent, and so holds only those that
+    it has passed on the way to another.
+
+    Args:
+        records: the chain's, from its beginning; snapshots may be left out.
+        keys: idempotency keys of all that will be asked for.
+    """
+
+    def __init__(self, records: Iterable[Record], keys: Iterable[str]) -> None:
+        self._coming = iter(records)
+        self._keys = frozenset(keys)
+        self._passed: dict[str, GroupFile] = {}
+
+    def of(self, done: Done) -> GroupFile | None:
+        """The attachment as it was sent, and where it lies now; None: the run log does not say."""
+        while not self._has(done) and (record := next(self._coming, None)) is not None:
+            for one in _files_of(record):
+                if one.key in self._keys:
+                    self._passed[one.key] = one
+        file = self._passed.pop(done.key, None)
+        if file is None:
+            return None
+        return replace(
+            file,
+            path=done.path,
+            size_bytes=done.size_bytes,
+            modified_at=done.modified_at,
+            etag=done.etag,
+            sha256=done.sha256,
+            file_name=done.path.rpartition("/")[2],
+        )
+
+    def _has(self, done: Done) -> bool:
+        """Whether it has come; one that was moved since is the last of its key."""
+        file = self._passed.get(done.key)
+        return file is not None and file.path == done.path
+
+
+def _files_of(record: Record) -> Iterable[GroupFile]:
+    if isinstance(record, Intent):
+        return record.files
+    if isinstance(record, Recorded) and record.file is not None:
+        return (record.file,)
+    return ()

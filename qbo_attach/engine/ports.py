@@ -9,8 +9,8 @@ from typing import Protocol
 from qbo_attach.core.chain import GroupFile, Record
 from qbo_attach.core.history import History
 from qbo_attach.core.model import Attachable
-from qbo_attach.qbo.batches import BatchAnswer
 from qbo_attach.qbo.body import BodySource
+from qbo_attach.qbo.delete_batches import DeleteBatchAnswer
 from qbo_attach.qbo.multipart import UploadPart
 from qbo_attach.qbo.wire import UploadAnswer
 
@@ -105,7 +105,7 @@ class Deletes(Inspected, Protocol):
 
     async def delete_unchanged_batch(
         self, attachables: Sequence[Attachable], before_sending: Callable[[], None]
-    ) -> BatchAnswer:
+    ) -> DeleteBatchAnswer:
         """Delete up to 30 as they were read; what the answer leaves open may be gone or not.
 
         What `before_sending` raises comes out as it is, and nothing was sent.

@@ -5,19 +5,19 @@ in the run log before its request leaves, and the request carries the SyncToken 
 delete may be asked for twice without harm: what is gone is gone, and no id is ever given again. So
 an undo that was cut off is simply run again.
 
-Deletes go 30 to a request. Whatever the answer of such a batch does not settle is asked for once
-more by itself, and so is all of a batch that was refused or lost. Where QBO does nothing by
-batches, an undo is as slow as one delete a request, and does the same.
+Deletes go 30 to a request. Whatever the answer of such a batch does not settle is looked for, and
+deleted by itself if it is still there; so is all of a batch that was lost. Where QBO does nothing
+by batches, an undo is as slow as one delete a request, and does the same.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from qbo_attach.core.chain import Deleting, Done, Recorded, RunEnded, RunStarted
+from qbo_attach.core.chain import Deleting, Done, GroupFile, Recorded, RunEnded, RunStarted
 from qbo_attach.core.errors import QboAttachError, StoppedError
 from qbo_attach.core.model import Attachable, EntityRef, Outcome
 from qbo_attach.core.ports import Clock
@@ -26,17 +26,23 @@ from qbo_attach.core.uploading import RefusalWatch
 from qbo_attach.engine.ports import Deletes, Log
 from qbo_attach.engine.writer import LogWriter
 from qbo_attach.qbo import faults
-from qbo_attach.qbo.batches import MAX_ITEMS, BatchAnswer
+from qbo_attach.qbo.delete_batches import MAX_ITEMS, DeleteBatchAnswer
 from qbo_attach.storage.runlog import utc_text
 
 CHUNK = 120
 """Attachables that are read, noted and deleted together: three queries, four batches."""
 BATCH_ITEMS = MAX_ITEMS
+_LOST_BATCHES = 12
+"""So many in a row, those of three chunks, and QBO does not bear batches."""
 _AT_ONCE = 10
 
 _GONE_BEFORE = "it was gone already"
 _CUT_OFF = "it is gone: the delete of an undo that was cut off had arrived"
 _EDITED = "somebody edited it in QBO at this moment"
+
+
+Sent = Callable[[Sequence[Done]], Awaitable[Mapping[str, GroupFile]]]
+"""Gives attachments as their intents have them, by key, as far as the run log tells."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +55,7 @@ class UndoOptions:
 
 
 class _HeldError(Exception):
-    """The undo stopped before the batch left."""
+    """The batch has not left, and is not to leave any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +80,16 @@ class Undoing:
     options: UndoOptions
     told: Callable[[Done, str, str], None]
     """Called with each attachment that has its outcome, the outcome, and the reason."""
+    sent: Sent
+    """Asked for each chunk: an outcome carries its attachment, since the done row goes."""
 
     counts: Counter[str] = field(default_factory=Counter)
     stopped: Exception | None = None
     _batches_help: bool = True
-    """False once QBO has answered a batch and done none of it: then no more of them are sent."""
+    """False once QBO has answered a batch and done none of it, or several in a row were lost: then
+    no more of them are sent."""
+    _lost_batches: int = 0
+    _files: Mapping[str, GroupFile] = field(default_factory=dict)
     _refusals: RefusalWatch = field(default_factory=RefusalWatch)
     _work: asyncio.Task[None] | None = None
     _ending: asyncio.Task[None] | None = None
@@ -162,14 +173,9 @@ class Undoing:
             # The keys were found before the lease was held.
             and is_undone_by(done, undoes, self.options.entities)
         ]
-        found = await self.company.attachables_by_id([done.attachable_id for done in dones])
-        shown = {one.id: one for one in found}
+        self._files = await self.sent(dones)
         going: list[_Going] = []
-        for done in dones:
-            # What a query does not show may still be there: its id tells.
-            one = shown.get(done.attachable_id) or await self.company.read_attachable(
-                done.attachable_id
-            )
+        for done, one in await self._look(dones):
             if one is None:
                 cut_off = done.key in self.log.history.deleting
                 self._record(done, Outcome.DELETED, _CUT_OFF if cut_off else _GONE_BEFORE)
@@ -186,6 +192,22 @@ class Undoing:
         await self._writer.flush()
         await self._delete_all(going)
 
+    async def _look(self, dones: Sequence[Done]) -> list[tuple[Done, Attachable | None]]:
+        """Each with its attachable as it is now, or None: it is gone."""
+        found = await self.company.attachables_by_id([done.attachable_id for done in dones])
+        shown = {one.id: one for one in found}
+        # What a query does not show may still be there: its id tells.
+        unseen = iter([done.attachable_id for done in dones if done.attachable_id not in shown])
+
+        async def work() -> None:
+            for attachable_id in unseen:
+                one = await self.company.read_attachable(attachable_id)
+                if one is not None:
+                    shown[one.id] = one
+
+        await _together(work() for _ in range(_AT_ONCE))
+        return [(done, shown.get(done.attachable_id)) for done in dones]
+
     async def _delete_all(self, going: Sequence[_Going]) -> None:
         """In batches, all at once, then one by one what they left open."""
         left: list[_Going] = []
@@ -196,13 +218,27 @@ class Undoing:
         await _together(
             ask(going[start : start + BATCH_ITEMS]) for start in range(0, len(going), BATCH_ITEMS)
         )
-        waiting = iter(left)
+        waiting = iter(await self._still_there(left))
 
         async def work() -> None:
             for one in waiting:
                 await self._delete(one)
 
         await _together(work() for _ in range(_AT_ONCE))
+
+    async def _still_there(self, left: Sequence[_Going]) -> list[_Going]:
+        """Those of what batches left open that may not be gone by them."""
+        doubtful = {one.done.key: one for one in left if one.in_doubt}
+        try:
+            seen = await self._look([one.done for one in doubtful.values()])
+        except faults.QboError as error:
+            self.stop(error)
+            return list(left)
+        for done, one in seen:
+            if one is None:
+                self._settle(done, gone=True)
+                del doubtful[done.key]
+        return [one for one in left if not one.in_doubt or one.done.key in doubtful]
 
     async def _delete_batch(self, batch: Sequence[_Going]) -> list[_Going]:
         """Ask for many deletes in one request, and record what is settled; returns the others."""
@@ -213,7 +249,9 @@ class Undoing:
         except _HeldError:
             return list(batch)
         except faults.InDoubtError:
-            answer = BatchAnswer()
+            answer = DeleteBatchAnswer()
+            self._lost_batches += 1
+            self._batches_help &= self._lost_batches < _LOST_BATCHES
         except faults.RefusedError:
             self._batches_help = False
             return list(batch)
@@ -221,6 +259,7 @@ class Undoing:
             self.stop(error)
             return list(batch)
         else:
+            self._lost_batches = 0
             self._batches_help &= bool(answer.gone or answer.changed)
         left: list[_Going] = []
         for one in batch:
@@ -233,8 +272,8 @@ class Undoing:
         return left
 
     def _check(self) -> None:
-        """A batch may wait for its slot for seconds: it does not leave after a stop."""
-        if self.stopped is not None:
+        """A batch may wait for its turn for seconds, and does not leave when that has no sense."""
+        if self.stopped is not None or not self._batches_help:
             raise _HeldError
 
     async def _delete(self, going: _Going) -> None:
@@ -250,12 +289,8 @@ class Undoing:
             self._record(done, Outcome.ERROR, f"{fault}. {faults.remedy(fault)}")
             if self._refusals.answered(fault.code):
                 self.stop(StoppedError(f"QBO refuses most deletes with the same fault: {fault}"))
-        except faults.InDoubtError as error:
-            # It may be gone or not; its intent stays open, and the next undo looks.
-            self.stop(error)
         except faults.QboError as error:
-            if not going.in_doubt:
-                self._record(done, Outcome.NOT_SENT, str(error))
+            # It may be gone by an earlier try; its intent stays open, and the next undo looks.
             self.stop(error)
         else:
             self._settle(done, gone=gone)
@@ -277,6 +312,7 @@ class Undoing:
                 attachable_id=done.attachable_id,
                 sha256=done.sha256,
                 error=reason,
+                file=self._files.get(done.key),
             )
         )
         self.counts[outcome.value] += 1

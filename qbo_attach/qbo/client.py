@@ -14,8 +14,12 @@ import httpx
 from qbo_attach.core.model import Attachable, Fault
 from qbo_attach.core.ports import Clock
 from qbo_attach.qbo import qbdt, wire
-from qbo_attach.qbo.batches import BatchAnswer, batch_delete_request, read_batch_delete_answer
 from qbo_attach.qbo.body import Body, BodySource
+from qbo_attach.qbo.delete_batches import (
+    DeleteBatchAnswer,
+    batch_delete_request,
+    read_batch_delete_answer,
+)
 from qbo_attach.qbo.envelopes import attachable_from_json, get, text_of
 from qbo_attach.qbo.exchange import Exchange
 from qbo_attach.qbo.faults import UNREADABLE, InDoubtError, RefusedError
@@ -252,30 +256,29 @@ class QboClient:
     async def delete_unchanged(self, attachable: Attachable) -> bool:
         """Delete an attachable as it was when it was read (`sync_token`).
 
-        A delete whose answer was lost is asked for again: what is gone by then is gone.
+        A delete whose answer was lost is asked for again, and a refusal may be due to that, or be
+        about what the attachable hangs on: whether it is gone, a look tells, not the refusal.
 
         Returns:
             True: it is gone. False: somebody changed it since, and it is still there.
 
         Raises:
-            QboError: QBO refused, or every try failed: it may be gone or not.
+            RefusedError: QBO refused, and it is still there.
+            QboError: every try failed, or the look did: it may be gone or not.
         """
         try:
             await self._delete(attachable)
         except RefusedError as error:
-            code = error.fault.code
-            if code == "5010":
+            if await self.read_attachable(attachable.id) is None:
+                return True
+            if error.fault.code == "5010":
                 return False
-            if code != "610":
-                # A status alone names no reason: "not found" may have been lost on its way.
-                unnamed = code == str(error.fault.status)
-                if not unnamed or await self.read_attachable(attachable.id) is not None:
-                    raise
+            raise
         return True
 
     async def delete_unchanged_batch(
         self, attachables: Sequence[Attachable], before_sending: Callable[[], None] = lambda: None
-    ) -> BatchAnswer:
+    ) -> DeleteBatchAnswer:
         """Delete up to 30 attachables as they were when they were read, in one request.
 
         What the answer leaves open may be gone or not, and is to be deleted by itself.
@@ -286,21 +289,14 @@ class QboClient:
                 it is, and nothing was sent.
 
         Raises:
-            NotDoneError, StopError, RefusedError: surely none of them was deleted.
+            NotDoneError, StopError, RefusedError: none of them was deleted, as far as a fault of
+                the whole request can tell.
             InDoubtError: each of them may be gone or not.
         """
         request = batch_delete_request(self.realm_id, attachables, self._minor_version)
         return await self._realm.batch(
             request, lambda reply: read_batch_delete_answer(reply, attachables), before_sending
         )
-
-    async def delete_attachable(self, attachable: Attachable) -> None:
-        """Delete an attachable, also if it was changed since it was read; gone already is good."""
-        if await self.delete_unchanged(attachable):
-            return
-        now = await self.read_attachable(attachable.id)
-        if now is not None:
-            await self._delete(now)
 
     def download(self, attachable_id: str) -> AsyncIterator[bytes]:
         """The bytes of an attachable, in pieces, by its short-lived address; a cut is gone over.

@@ -174,6 +174,11 @@ class RefusedError(QboError):
     recovery = Recovery.REFUSED
 
     @property
+    def is_cut(self) -> bool:
+        """Whether its reason was lost on the way: what QBO meant is not known."""
+        return self.fault.type == CUT
+
+    @property
     def too_large(self) -> bool:
         """Whether the request was too large, so that a group may be split."""
         return self.fault.code in SPLIT_CODES or self.fault.status == 413  # noqa: PLR2004

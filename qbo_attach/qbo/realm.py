@@ -17,6 +17,7 @@ from qbo_attach.qbo.faults import (
     InDoubtError,
     NotDoneError,
     QboError,
+    RefusedError,
     StopError,
     is_throttle,
 )
@@ -42,6 +43,16 @@ _REFUSED_TOKENS = 3
 """As many different tokens refused without a success between end the run."""
 
 T = TypeVar("T")
+
+
+def _may_heal(error: QboError) -> bool:
+    """Whether what may be asked twice is worth asking again."""
+    cut = isinstance(error, RefusedError) and error.is_cut
+    return cut or isinstance(error, (NotDoneError, InDoubtError))
+
+
+def _is_not_done(error: QboError) -> bool:
+    return isinstance(error, NotDoneError)
 
 
 class TokenSource(Protocol):
@@ -88,7 +99,7 @@ class Realm:
 
     async def read(self, kind: str, request: Request, read: Callable[[Reply], T]) -> T:
         """Ask what may be asked twice without harm: again after what a wait may heal."""
-        return await self._until_answered(kind, request, read, (NotDoneError, InDoubtError))
+        return await self._until_answered(kind, request, read, _may_heal)
 
     async def batch(
         self, request: Request, read: Callable[[Reply], T], last_check: Callable[[], None]
@@ -97,7 +108,7 @@ class Realm:
 
         Who sent the batch has a better way to settle its items than a second one.
         """
-        return await self._until_answered(BATCH, request, read, (NotDoneError,), last_check)
+        return await self._until_answered(BATCH, request, read, _is_not_done, last_check)
 
     async def download(self, request: Request) -> AsyncIterator[bytes]:
         """The bytes behind the address that an answer tells, in pieces.
@@ -126,14 +137,16 @@ class Realm:
         kind: str,
         request: Request,
         read: Callable[[Reply], T],
-        again_after: tuple[type[QboError], ...],
+        again_after: Callable[[QboError], bool],
         last_check: Callable[[], None] = lambda: None,
     ) -> T:
         tries = 0
         while True:
             try:
                 return await self.ask(kind, request, read, last_check=last_check)
-            except again_after as error:
+            except QboError as error:
+                if not again_after(error):
+                    raise
                 failed = error
             if is_throttle(failed.fault):
                 continue  # the pacer waits, and the quota ends it

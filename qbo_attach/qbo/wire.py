@@ -23,7 +23,7 @@ from qbo_attach.qbo.envelopes import (
     short,
     text_of,
 )
-from qbo_attach.qbo.faults import UNREADABLE, InDoubtError, error_for
+from qbo_attach.qbo.faults import CUT, UNREADABLE, InDoubtError, error_for
 from qbo_attach.qbo.multipart import UploadLayout
 
 MINOR_VERSION = 75
@@ -221,7 +221,14 @@ def _bare_fault(reply: Reply, *, good: bool) -> Fault:
     if not good:
         shown = short(reply.body[:300].decode("utf-8", "replace"))
         text = shown if shown and not shown.startswith("<") else "no reason given"
-        return Fault(str(reply.status), text, status=reply.status, intuit_tid=reply.intuit_tid)
+        cut = shown.startswith("{") and load_json(reply.body) is None
+        return Fault(
+            str(reply.status),
+            text,
+            type=CUT if cut else "",
+            status=reply.status,
+            intuit_tid=reply.intuit_tid,
+        )
     what = "its answer cannot be read" if reply.body.strip() else "its answer is empty"
     return Fault(UNREADABLE, what, status=reply.status, intuit_tid=reply.intuit_tid)
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 
 from qbo_attach import __version__
-from qbo_attach.core.chain import Done, RunStarted
+from qbo_attach.core.chain import Done, GroupFile, Record, RunStarted
 from qbo_attach.core.errors import NotStartedError, StoppedError, StorageError
 from qbo_attach.core.model import EntityRef, Outcome
-from qbo_attach.core.undoing import is_undone_by, parse_entity, why_left
-from qbo_attach.engine.undoing import CHUNK, Undoing, UndoOptions
+from qbo_attach.core.undoing import FilesSent, is_undone_by, parse_entity, why_left
+from qbo_attach.engine.undoing import CHUNK, Sent, Undoing, UndoOptions
 from qbo_attach.qbo.client import QboClient
 from qbo_attach.qbo.faults import QboError
 from qbo_attach.qbo.pacing import SystemClock
@@ -122,13 +122,7 @@ def find_undoable(settings: Settings, run_id: str, entities: Sequence[str] = ())
 
 
 def _refuse_unknown(settings: Settings, run_id: str) -> None:
-    runs = [
-        record
-        for header, records in read_segments(log_store(settings), settings.realm_id)
-        if not header.is_snapshot
-        for record in records
-        if isinstance(record, RunStarted)
-    ]
+    runs = [record for record in _records(settings) if isinstance(record, RunStarted)]
     found = next((run for run in runs if run.run_id == run_id), None)
     if found is None:
         known = ", ".join(run.run_id for run in runs[-_RUNS_NAMED:] if not run.undoes) or "none"
@@ -241,7 +235,7 @@ async def _undo(
     told: Told,
     stoppable: Callable[[Callable[[Exception], None]], None],
 ) -> Undoing:
-    async with _client(settings) as (client, clock):
+    async with _client(settings) as (client, clock), _files_sent(settings, undoable.keys) as sent:
         runlog = RunLog(
             StoredSegments(log_store(settings), settings.realm_id),
             clock,
@@ -258,6 +252,7 @@ async def _undo(
             client,
             UndoOptions(undoable.entities, settings.drain_s, settings.lease_s),
             told,
+            sent,
         )
         loop = asyncio.get_running_loop()
 
@@ -278,3 +273,21 @@ async def _undo(
         )
         await undoing.run(started, undoable.keys)
         return undoing
+
+
+@asynccontextmanager
+async def _files_sent(settings: Settings, keys: Sequence[str]) -> AsyncIterator[Sent]:
+    """Tells what the chain has of these attachments; reads it in a thread, as far as is needed."""
+    with closing(_records(settings)) as records:
+        files = FilesSent(records, keys)
+
+        def sent(dones: Sequence[Done]) -> dict[str, GroupFile]:
+            return {done.key: file for done in dones if (file := files.of(done)) is not None}
+
+        yield lambda dones: asyncio.to_thread(sent, dones)
+
+
+def _records(settings: Settings) -> Generator[Record, None, None]:
+    for header, records in read_segments(log_store(settings), settings.realm_id):
+        if not header.is_snapshot:
+            yield from records

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 
-from qbo_attach.core.chain import RunStarted
+from qbo_attach.core.chain import Done, GroupFile, RunStarted
 from qbo_attach.core.model import Outcome
 from qbo_attach.engine.undoing import Undoing, UndoOptions
 from qbo_attach.fake_qbo.faults import Rule
@@ -19,6 +20,10 @@ from tests.qbo.test_pacing import most_in_window
 from tests.storage.test_runlog import runlog
 
 FILES = 2_400
+
+
+async def nothing_more(_: Sequence[Done]) -> dict[str, GroupFile]:
+    return {}
 
 
 class Undone:
@@ -46,7 +51,7 @@ class Undone:
         log = runlog(self.world.segments, clock, life=self.world.predecessor)
         await log.open()
         self.client = self.world._client(Pacer(clock))
-        undoing = Undoing(clock, log, self.client, UndoOptions(), lambda *_: None)
+        undoing = Undoing(clock, log, self.client, UndoOptions(), lambda *_: None, nothing_more)
         started = clock.now
         await undoing.run(
             RunStarted("undo", AT, REALM, "other", "Company", "", "", "1", undoes="run"),
@@ -74,7 +79,20 @@ def test_an_undo_uses_what_is_allowed_to_batches_and_never_more(
 def test_an_undo_without_batches_is_as_fast_as_single_deletes_are_allowed_to_be() -> None:
     done = Undone(0.2, Rule("refused", "batch", code="500"))
     assert done.client.requests_sent["delete"] == FILES
+    assert done.client.requests_sent["batch"] == 1
     assert FILES / done.took_s * 60 > 400
+
+
+@pytest.mark.parametrize("kind", ["504_before", "504_after"])
+def test_an_undo_whose_batches_are_all_lost_gives_them_up(kind: str) -> None:
+    done = Undone(0.2, Rule(kind, "batch"))
+    assert done.client.requests_sent["batch"] == 12
+    assert FILES / done.took_s * 60 > 400
+
+
+def test_batches_that_are_lost_now_and_then_are_not_given_up() -> None:
+    done = Undone(0.2, *(Rule("504_after", "batch", numbers=(n,)) for n in range(1, 80, 2)))
+    assert done.client.requests_sent["batch"] == FILES // 30
 
 
 def test_throttled_batches_wait_and_go_on() -> None:

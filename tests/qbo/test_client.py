@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from qbo_attach.core.errors import SettingError
-from qbo_attach.core.model import EntityRef
+from qbo_attach.core.model import Attachable, EntityRef
 from qbo_attach.fake_qbo import Behaviour, FakeOptions, running
 from qbo_attach.fake_qbo.faults import Rule
 from qbo_attach.fake_qbo.server import RunningFake
@@ -308,34 +308,54 @@ async def test_a_company_without_the_mapping_table_is_told_why(
         fake.company.state.behaviour = old
 
 
-async def test_a_changed_attachable_is_deleted_as_it_is_now(
+async def stored(client: QboClient, *data: bytes) -> list[Attachable]:
+    items = (await upload(client, *data)).items
+    return [item.attachable for item in items if item.attachable is not None]
+
+
+async def test_an_attachable_that_was_changed_since_it_was_read_is_not_deleted(
     client: QboClient, fake: RunningFake
 ) -> None:
-    (item,) = (await upload(client, b"x")).items
-    assert item.attachable is not None
+    (one,) = await stored(client, b"x")
     url = f"{fake.base_url}/v3/company/{fake.realm}/attachable"
-    changed = {"Id": item.attachable.id, "SyncToken": "0", "FileName": "b.pdf"}
+    changed = {"Id": one.id, "SyncToken": "0", "FileName": "b.pdf"}
     async with httpx.AsyncClient(headers={"Authorization": "Bearer t"}) as other:
         assert (await other.post(url, json=changed)).status_code == 200
-    await client.delete_attachable(item.attachable)
-    assert await client.read_attachable(item.attachable.id) is None
+    assert not await client.delete_unchanged(one)
+    assert await client.read_attachable(one.id) is not None
 
 
-async def test_a_refusal_without_a_reason_is_no_word_on_what_is_to_be_deleted(
+@pytest.mark.parametrize("code", ["610", "5010", "6000"])
+async def test_whether_what_qbo_refuses_to_delete_is_gone_a_look_tells(
+    client: QboClient, fake: RunningFake, code: str
+) -> None:
+    """A refusal may be the answer to a second try, or be about what the attachable hangs on."""
+    gone, there = await stored(client, b"a", b"b")
+    assert await client.delete_unchanged(gone)
+    refused = Rule("refused", endpoint="attachable", code=code, times=1)
+    fake.company.plan.add([refused])
+    assert await client.delete_unchanged(gone)
+    fake.company.plan.clear()
+    fake.company.plan.add([refused])
+    if code == "5010":
+        assert not await client.delete_unchanged(there)
+    else:
+        with pytest.raises(RefusedError):
+            await client.delete_unchanged(there)
+    assert await client.read_attachable(there.id) is not None
+
+
+async def test_a_refusal_that_comes_in_half_is_no_word_on_what_is_to_be_deleted(
     client: QboClient, fake: RunningFake
 ) -> None:
-    """Half of "not found", as the answer to a second try may be, is settled by a look."""
-    gone, there = [item.attachable for item in (await upload(client, b"a", b"b")).items]
-    assert gone is not None
-    assert there is not None
-    await client.delete_attachable(gone)
-    for delete in (client.delete_unchanged, client.delete_attachable):
-        fake.company.plan.add([Rule("truncated_200", endpoint="attachable", times=1)])
-        assert await delete(gone) is not False
-    fake.company.plan.add([Rule("refused", endpoint="attachable", code="400", times=1)])
-    with pytest.raises(RefusedError):
-        await client.delete_unchanged(there)
-    assert await client.read_attachable(there.id) is not None
+    (gone,) = await stored(client, b"a")
+    assert await client.delete_unchanged(gone)
+    cut = Rule("truncated_200", endpoint="attachable", times=1)
+    fake.company.plan.add([cut])
+    assert await client.delete_unchanged(gone)
+    fake.company.plan.clear()
+    fake.company.plan.add([cut])
+    assert await client.read_attachable(gone.id) is None
 
 
 async def test_no_token_and_no_signature_reaches_a_log(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from qbo_attach.core.errors import NotStartedError
-from qbo_attach.core.tables import ERRORS
+from qbo_attach.core.tables import ERRORS, RunLogRow
 from qbo_attach.stages.undo import find_undoable, preview_undo
 from tests.stages.books import Books, elsewhere
 from tests.stages.case import Case, opened
@@ -18,6 +18,11 @@ from tests.stages.undoing import contents, gone, ids, log, made_by, undone
 @pytest.fixture
 def case(tmp_path: Path) -> Iterator[Case]:
     yield from opened(tmp_path)
+
+
+def cells_of_file(row: RunLogRow) -> tuple[str, ...]:
+    """What a row has of the attachment itself, whatever became of it."""
+    return (*row[:8], *row[12:18], row.idempotency_key, row.match_rule)[1:]
 
 
 def test_what_a_run_made_is_gone_and_told_and_the_next_run_sends_it_again(case: Case) -> None:
@@ -32,10 +37,24 @@ def test_what_a_run_made_is_gone_and_told_and_the_next_run_sends_it_again(case: 
     told = [row for row in log(case) if row.outcome == "deleted"]
     assert {row.qbo_attachable_id for row in told} == made
     assert {row.run_id for row in told} == {done.run_id}
-    assert all(row.qbo_entity_id and row.sent_file_name and row.size_bytes for row in told)
+    sent = {row.qbo_attachable_id: row for row in log(case) if row.run_id == run.run_id}
+    assert [cells_of_file(row) for row in told] == [
+        cells_of_file(sent[row.qbo_attachable_id]) for row in told
+    ]
+    assert all(row.raw_legacy_id and row.client for row in told)
     again = case.run()
     assert again.outcomes["success"] == len(made)
     assert contents(case) == held
+
+
+def test_what_a_later_run_skipped_still_names_the_attachable_that_it_found(case: Case) -> None:
+    first = case.run()
+    made = made_by(case, first.run_id)
+    second = case.run()
+    undone(case, first.run_id)
+    skipped = [row for row in log(case) if row.outcome == "skipped_already_uploaded"]
+    assert {row.run_id for row in skipped} == {second.run_id}
+    assert {row.qbo_attachable_id for row in skipped} == made
 
 
 def test_thirty_go_in_one_request(case: Case) -> None:

@@ -16,13 +16,13 @@ from qbo_attach.fake_qbo.company import FakeCompany
 from qbo_attach.fake_qbo.faults import Rule
 from qbo_attach.fake_qbo.options import REALM, Behaviour
 from qbo_attach.fake_qbo.values import Head
-from qbo_attach.qbo.batches import (
+from qbo_attach.qbo.client import QboClient
+from qbo_attach.qbo.delete_batches import (
     MAX_ITEMS,
-    BatchAnswer,
+    DeleteBatchAnswer,
     batch_delete_request,
     read_batch_delete_answer,
 )
-from qbo_attach.qbo.client import QboClient
 from qbo_attach.qbo.faults import InDoubtError, RefusedError, StopError
 from qbo_attach.qbo.pacing import Pacer
 from qbo_attach.qbo.wire import Reply
@@ -43,7 +43,7 @@ def faulty(mark: object, code: str) -> dict[str, Any]:
     return {"bId": mark, "Fault": {"Error": [error], "type": "ValidationFault"}}
 
 
-def read(items: object, sent: list[Attachable] = SENT) -> BatchAnswer:
+def read(items: object, sent: list[Attachable] = SENT) -> DeleteBatchAnswer:
     body = json.dumps({"BatchItemResponse": items, "time": "2026-11-24T04:00:00Z"}).encode()
     return read_batch_delete_answer(Reply(200, body=body), sent)
 
@@ -72,18 +72,18 @@ def test_a_batch_of_none_or_too_many_is_not_built(count: int) -> None:
 # -- the answer -----------------------------------------------------------------------------------
 
 
-def test_deleted_and_not_there_are_gone_and_stale_is_changed() -> None:
-    answer = read([deleted("1", "101"), faulty("2", "610"), faulty("3", "5010")])
-    assert answer == BatchAnswer(frozenset({"101", "102"}), frozenset({"103"}))
+def test_deleted_is_gone_and_stale_is_changed() -> None:
+    answer = read([deleted("1", "101"), faulty("2", "5010")])
+    assert answer == DeleteBatchAnswer(frozenset({"101"}), frozenset({"102"}))
 
 
 def test_a_mark_may_come_back_as_a_number() -> None:
     assert read([deleted(1, "101")]).gone == {"101"}
 
 
-@pytest.mark.parametrize("code", ["6000", "6210", "500", "3001", "10000", "5020", ""])
+@pytest.mark.parametrize("code", ["610", "6000", "6210", "500", "3001", "10000", "5020", ""])
 def test_any_other_fault_settles_nothing(code: str) -> None:
-    assert read([faulty("1", code), deleted("2", "102")]) == BatchAnswer(frozenset({"102"}))
+    assert read([faulty("1", code), deleted("2", "102")]) == DeleteBatchAnswer(frozenset({"102"}))
 
 
 @pytest.mark.parametrize(
@@ -105,21 +105,21 @@ def test_any_other_fault_settles_nothing(code: str) -> None:
     ],
 )
 def test_an_item_without_the_right_mark_id_and_state_settles_nothing(item: object) -> None:
-    assert read([item]) == BatchAnswer()
+    assert read([item]) == DeleteBatchAnswer()
 
 
 def test_where_marks_and_ids_are_at_odds_no_fault_is_believed() -> None:
     crossed = [deleted("1", "102"), faulty("2", "5010"), faulty("3", "610"), deleted("4", "104")]
-    assert read(crossed) == BatchAnswer(frozenset({"104"}))
+    assert read(crossed) == DeleteBatchAnswer(frozenset({"104"}))
     foreign = [faulty("77", "610"), faulty("2", "5010"), deleted("4", "104")]
-    assert read(foreign) == BatchAnswer(frozenset({"104"}))
+    assert read(foreign) == DeleteBatchAnswer(frozenset({"104"}))
     twice = [faulty("1", "610"), faulty("1", "610"), faulty("2", "610"), deleted("4", "104")]
-    assert read(twice) == BatchAnswer(frozenset({"104"}))
+    assert read(twice) == DeleteBatchAnswer(frozenset({"104"}))
 
 
 @pytest.mark.parametrize("items", [None, {}, "x", 3, []])
 def test_an_answer_without_items_settles_nothing(items: object) -> None:
-    assert read(items) == BatchAnswer()
+    assert read(items) == DeleteBatchAnswer()
 
 
 def test_an_answer_that_cannot_be_read_is_in_doubt() -> None:
@@ -159,14 +159,13 @@ def test_whatever_is_settled_is_true_and_each_sound_answer_settles(
     sent = SENT[: len(truth)]
     answer = read(items, sent)
     state_of = {one.id: state for one, state in zip(sent, truth, strict=True)}
-    assert answer.gone <= {i for i, state in state_of.items() if state in ("deleted", "gone")}
+    assert answer.gone <= {i for i, state in state_of.items() if state == "deleted"}
     assert answer.changed <= {i for i, state in state_of.items() if state == "stale"}
     marks = [str(item["bId"]) for item in items]
     once = {sent[int(m) - 1].id for m in marks if m.isdigit() and 0 < int(m) <= len(sent)
             and marks.count(m) == 1}  # fmt: skip
     assert {i for i in once if state_of[i] == "deleted"} <= answer.gone
     if len(once) == len(items):  # no stranger, nothing twice
-        assert {i for i in once if state_of[i] == "gone"} <= answer.gone
         assert {i for i in once if state_of[i] == "stale"} == answer.changed
 
 
@@ -249,7 +248,7 @@ class Rig:
     def held(self) -> list[str]:
         return [str(row["Id"]) for row in self.company.ledger()["attachables"]]
 
-    def delete(self, ones: list[Attachable]) -> BatchAnswer:
+    def delete(self, ones: list[Attachable]) -> DeleteBatchAnswer:
         return self.clock.run(self.client.delete_unchanged_batch(ones))
 
 
@@ -271,9 +270,9 @@ def test_a_batch_deletes_all_in_one_request() -> None:
     rig = Rig()
     ones = rig.stored()
     answer = rig.delete(ones)
-    assert answer == BatchAnswer(frozenset(one.id for one in ones))
+    assert answer == DeleteBatchAnswer(frozenset(one.id for one in ones))
     assert rig.held() == []
-    assert rig.delete(ones) == answer  # gone already is gone
+    assert rig.delete(ones) == DeleteBatchAnswer()  # "not found" alone settles nothing
     assert rig.client.requests_sent == {"batch": 2}
 
 
@@ -282,7 +281,7 @@ def test_what_was_changed_stays() -> None:
     ones = rig.stored()
     stale = replace(ones[2], sync_token="4")
     answer = rig.delete([*ones[:2], stale, *ones[3:]])
-    assert answer == BatchAnswer(
+    assert answer == DeleteBatchAnswer(
         frozenset(one.id for one in ones if one is not ones[2]), frozenset({stale.id})
     )
     assert rig.held() == [stale.id]

@@ -19,16 +19,15 @@ from qbo_attach.qbo.wire import MINOR_VERSION, Reply, Request, checked, delete_b
 MAX_ITEMS = 30
 """Items in one batch; more are refused (1040)."""
 
-_NOT_THERE = "610"
 _STALE = "5010"
 
 
 @dataclass(frozen=True, slots=True)
-class BatchAnswer:
+class DeleteBatchAnswer:
     """What QBO's word on a batch of deletes settles, by attachable id; any other is left open.
 
     Attributes:
-        gone: deleted now, or gone before.
+        gone: deleted now.
         changed: still there, since somebody wrote to it after it was read.
     """
 
@@ -62,12 +61,13 @@ def batch_delete_request(
     )
 
 
-def read_batch_delete_answer(reply: Reply, attachables: Sequence[Attachable]) -> BatchAnswer:
+def read_batch_delete_answer(reply: Reply, attachables: Sequence[Attachable]) -> DeleteBatchAnswer:
     """What an answer settles of the batch that was sent, whatever its order and its gaps.
 
     A deletion counts where mark and id agree. A fault names no id: it counts only in an answer
     whose marks are all ours, each there once at most, and at odds with no id. Faults other than
-    "not there" and "changed since" settle nothing: asked for by itself, the delete tells more.
+    "changed since" settle nothing, "not found" (610) included, which has also been said of what an
+    attachable hangs on: a look tells more.
 
     Args:
         reply: the whole answer.
@@ -88,7 +88,7 @@ def read_batch_delete_answer(reply: Reply, attachables: Sequence[Attachable]) ->
         else:
             same.append(item)
     gone: set[str] = set()
-    refused: dict[str, set[str]] = {_NOT_THERE: set(), _STALE: set()}
+    stale: set[str] = set()
     for mark, one in _marked(attachables):
         if len(answers[mark]) != 1:
             sound = sound and not answers[mark]
@@ -97,14 +97,13 @@ def read_batch_delete_answer(reply: Reply, attachables: Sequence[Attachable]) ->
         fault = fault_from_json(item, reply.status, reply.intuit_tid)
         told = get(item, "Attachable")
         if fault is not None:
-            refused.get(fault.code, set()).add(one.id)
+            if fault.code == _STALE:
+                stale.add(one.id)
         elif text_of(get(told, "Id")) not in ("", one.id):
             sound = False
         elif text_of(get(told, "Id")) and text_of(get(told, "status")).lower() == "deleted":
             gone.add(one.id)
-    if not sound:
-        return BatchAnswer(frozenset(gone))
-    return BatchAnswer(frozenset(gone | refused[_NOT_THERE]), frozenset(refused[_STALE] - gone))
+    return DeleteBatchAnswer(frozenset(gone), frozenset(stale - gone) if sound else frozenset())
 
 
 def _marked(attachables: Sequence[Attachable]) -> list[tuple[str, Attachable]]:
