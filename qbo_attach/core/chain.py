@@ -149,8 +149,8 @@ class Deleting:
 class Recorded:
     """The outcome of one attachment; not frozen for the reason that `Done` has.
 
-    `key` and `request_id` name the intent it ends; an outcome without an intent (the file was
-    missing, QBO already had it) carries the attachment itself in `file`.
+    `key` and `request_id` name the intent it ends; an outcome without one (the file was missing,
+    QBO already had it), or of an undo, carries the attachment itself in `file`.
     """
 
     at: str

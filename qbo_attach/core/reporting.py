@@ -140,7 +140,10 @@ class Telling:
 
 
 def _row_of(record: Recorded, file: GroupFile | None, done: Done | None, run_id: str) -> RunLogRow:
-    """A row for an outcome; one without its file (a deletion) takes what is done under its key."""
+    """A row for an outcome; one without its file takes what is done under its key.
+
+    So stand deletions in older run logs, and those of an undo that could not read the run log.
+    """
     known: GroupFile | Done | None = file or done
     cells = (
         record.at,

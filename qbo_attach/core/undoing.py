@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from qbo_attach.core.chain import Done, GroupFile, Intent, Record, Recorded, entity_refs
 from qbo_attach.core.errors import NotStartedError
-from qbo_attach.core.model import Attachable, EntityRef, Outcome
+from qbo_attach.core.model import DONE_OUTCOMES, Attachable, EntityRef, Outcome
 from qbo_attach.core.naming import folded
 
 MADE_OUTCOMES = frozenset({Outcome.SUCCESS, Outcome.ADOPTED})
@@ -81,17 +81,17 @@ class FilesSent:
     def __init__(self, records: Iterable[Record], keys: Iterable[str]) -> None:
         self._coming = iter(records)
         self._keys = frozenset(keys)
-        self._passed: dict[str, GroupFile] = {}
+        self._on_their_way: dict[str, GroupFile] = {}
+        self._passed: dict[str, tuple[str, GroupFile]] = {}
+        """By key: the attachable that came of it last, and the attachment as it went."""
 
     def of(self, done: Done) -> GroupFile | None:
         """The attachment as it was sent, and where it lies now; None: the run log does not say."""
         while not self._has(done) and (record := next(self._coming, None)) is not None:
-            for one in _files_of(record):
-                if one.key in self._keys:
-                    self._passed[one.key] = one
-        file = self._passed.pop(done.key, None)
-        if file is None:
+            self._take(record)
+        if not self._has(done):
             return None
+        _, file = self._passed.pop(done.key)
         return replace(
             file,
             path=done.path,
@@ -103,14 +103,13 @@ class FilesSent:
         )
 
     def _has(self, done: Done) -> bool:
-        """Whether it has come; one that was moved since is the last of its key."""
-        file = self._passed.get(done.key)
-        return file is not None and file.path == done.path
+        passed = self._passed.get(done.key)
+        return passed is not None and passed[0] == done.attachable_id
 
-
-def _files_of(record: Record) -> Iterable[GroupFile]:
-    if isinstance(record, Intent):
-        return record.files
-    if isinstance(record, Recorded) and record.file is not None:
-        return (record.file,)
-    return ()
+    def _take(self, record: Record) -> None:
+        if isinstance(record, Intent):
+            self._on_their_way.update((f.key, f) for f in record.files if f.key in self._keys)
+        elif isinstance(record, Recorded) and record.outcome in DONE_OUTCOMES:
+            sent = self._on_their_way.pop(record.key, None) or record.file
+            if sent is not None and record.key in self._keys:
+                self._passed[record.key] = (record.attachable_id, sent)

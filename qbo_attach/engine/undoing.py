@@ -33,7 +33,10 @@ CHUNK = 120
 """Attachables that are read, noted and deleted together: three queries, four batches."""
 BATCH_ITEMS = MAX_ITEMS
 _LOST_BATCHES = 12
-"""So many in a row, those of three chunks, and QBO does not bear batches."""
+"""So many lost in a row, those of three chunks, and QBO does not bear batches."""
+_VAIN_BATCHES = 3
+"""So many answered in a row, with none of their items done, and it does not do them."""
+_HTTP_OK = 200
 _AT_ONCE = 10
 
 _GONE_BEFORE = "it was gone already"
@@ -86,9 +89,10 @@ class Undoing:
     counts: Counter[str] = field(default_factory=Counter)
     stopped: Exception | None = None
     _batches_help: bool = True
-    """False once QBO has answered a batch and done none of it, or several in a row were lost: then
-    no more of them are sent."""
+    """False once QBO has refused a batch, or done none of several in a row, or several in a row
+    were lost: then no more of them are sent."""
     _lost_batches: int = 0
+    _vain_batches: int = 0
     _files: Mapping[str, GroupFile] = field(default_factory=dict)
     _refusals: RefusalWatch = field(default_factory=RefusalWatch)
     _work: asyncio.Task[None] | None = None
@@ -174,6 +178,8 @@ class Undoing:
             and is_undone_by(done, undoes, self.options.entities)
         ]
         self._files = await self.sent(dones)
+        if self.stopped is not None:
+            return  # reading the run log may have taken its time
         going: list[_Going] = []
         for done, one in await self._look(dones):
             if one is None:
@@ -203,7 +209,7 @@ class Undoing:
             for attachable_id in unseen:
                 one = await self.company.read_attachable(attachable_id)
                 if one is not None:
-                    shown[one.id] = one
+                    shown[attachable_id] = one
 
         await _together(work() for _ in range(_AT_ONCE))
         return [(done, shown.get(done.attachable_id)) for done in dones]
@@ -252,15 +258,18 @@ class Undoing:
             answer = DeleteBatchAnswer()
             self._lost_batches += 1
             self._batches_help &= self._lost_batches < _LOST_BATCHES
-        except faults.RefusedError:
-            self._batches_help = False
-            return list(batch)
         except faults.QboError as error:
-            self.stop(error)
-            return list(batch)
+            if isinstance(error, faults.RefusedError):
+                self._batches_help = False
+            else:
+                self.stop(error)
+            # Within a good answer, nobody says that a fault comes before all effect.
+            in_doubt = error.fault.status == _HTTP_OK
+            return [replace(one, in_doubt=in_doubt) for one in batch]
         else:
             self._lost_batches = 0
-            self._batches_help &= bool(answer.gone or answer.changed)
+            self._vain_batches = 0 if answer.gone or answer.changed else self._vain_batches + 1
+            self._batches_help &= self._vain_batches < _VAIN_BATCHES
         left: list[_Going] = []
         for one in batch:
             if one.attachable.id in answer.gone:

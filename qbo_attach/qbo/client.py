@@ -236,14 +236,23 @@ class QboClient:
         return page.total
 
     async def read_attachable(self, attachable_id: str) -> Attachable | None:
-        """One attachable as it is now; None if QBO has none of that id."""
+        """One attachable as it is now; None if QBO has none of that id.
+
+        Raises:
+            QboError: QBO refused, did not answer, or showed another one.
+        """
         request = self._get(f"attachable/{attachable_id}")
         try:
-            return await self._realm.read("read", request, wire.read_attachable_answer)
+            found = await self._realm.read("read", request, wire.read_attachable_answer)
         except RefusedError as error:
             if error.fault.code == "610":
                 return None
             raise
+        if found.id != attachable_id:
+            raise InDoubtError(
+                Fault(UNREADABLE, f"asked for {attachable_id}, it showed {found.id}")
+            )
+        return found
 
     async def attachables_by_id(self, ids: Sequence[str]) -> list[Attachable]:
         """Those of these ids that the company has, in no order."""
@@ -264,13 +273,17 @@ class QboClient:
 
         Raises:
             RefusedError: QBO refused, and it is still there.
-            QboError: every try failed, or the look did: it may be gone or not.
+            InDoubtError, NotDoneError, StopError: every try failed, or the look did: it may be gone
+                or not.
         """
         try:
             await self._delete(attachable)
         except RefusedError as error:
-            if await self.read_attachable(attachable.id) is None:
-                return True
+            try:
+                if await self.read_attachable(attachable.id) is None:
+                    return True
+            except RefusedError as unseen:
+                raise InDoubtError(unseen.fault) from error
             if error.fault.code == "5010":
                 return False
             raise

@@ -6,12 +6,19 @@ import asyncio
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
-from contextlib import asynccontextmanager, closing
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
+from threading import Event
 
 from qbo_attach import __version__
 from qbo_attach.core.chain import Done, GroupFile, Record, RunStarted
-from qbo_attach.core.errors import NotStartedError, StoppedError, StorageError
+from qbo_attach.core.errors import (
+    NotStartedError,
+    QboAttachError,
+    StoppedError,
+    StorageError,
+)
 from qbo_attach.core.model import EntityRef, Outcome
 from qbo_attach.core.undoing import FilesSent, is_undone_by, parse_entity, why_left
 from qbo_attach.engine.undoing import CHUNK, Sent, Undoing, UndoOptions
@@ -32,7 +39,14 @@ from qbo_attach.stages.report import run_report
 from qbo_attach.stages.upload import new_run_id
 from qbo_attach.storage.done_file import DoneFile
 from qbo_attach.storage.holder import this_holder
-from qbo_attach.storage.runlog import RunLog, StoredSegments, read_chain, read_segments, utc_text
+from qbo_attach.storage.runlog import (
+    RunLog,
+    StoredSegments,
+    ended_here,
+    read_chain,
+    read_segments,
+    utc_text,
+)
 
 WOULD_DELETE = "would_delete"
 GONE = "gone"
@@ -235,7 +249,9 @@ async def _undo(
     told: Told,
     stoppable: Callable[[Callable[[Exception], None]], None],
 ) -> Undoing:
-    async with _client(settings) as (client, clock), _files_sent(settings, undoable.keys) as sent:
+    async with AsyncExitStack() as stack:
+        client, clock = await stack.enter_async_context(_client(settings))
+        sent = stack.enter_context(_files_sent(settings, undoable.keys))
         runlog = RunLog(
             StoredSegments(log_store(settings), settings.realm_id),
             clock,
@@ -257,7 +273,8 @@ async def _undo(
         loop = asyncio.get_running_loop()
 
         def stop(reason: Exception) -> None:
-            loop.call_soon_threadsafe(undoing.stop, reason)
+            with suppress(RuntimeError):  # the loop has ended: the tables are being derived
+                loop.call_soon_threadsafe(undoing.stop, reason)
 
         stoppable(stop)
         started = RunStarted(
@@ -271,23 +288,41 @@ async def _undo(
             version=__version__,
             undoes=undoable.run_id,
         )
+        stack.callback(ended_here, run_id)
         await undoing.run(started, undoable.keys)
         return undoing
 
 
-@asynccontextmanager
-async def _files_sent(settings: Settings, keys: Sequence[str]) -> AsyncIterator[Sent]:
-    """Tells what the chain has of these attachments; reads it in a thread, as far as is needed."""
-    with closing(_records(settings)) as records:
-        files = FilesSent(records, keys)
+@contextmanager
+def _files_sent(settings: Settings, keys: Sequence[str]) -> Iterator[Sent]:
+    """Tells what the chain has of these attachments; reads it in a thread, as far as is needed.
 
-        def sent(dones: Sequence[Done]) -> dict[str, GroupFile]:
+    What it cannot read it does not tell: an undo does not end for the sake of its rows.
+    """
+    leaving = Event()
+    records = _records(settings, leaving.is_set)
+    files = FilesSent(records, keys)
+
+    def read(dones: Sequence[Done]) -> dict[str, GroupFile]:
+        try:
             return {done.key: file for done in dones if (file := files.of(done)) is not None}
+        except (OSError, QboAttachError):
+            return {}
 
-        yield lambda dones: asyncio.to_thread(sent, dones)
+    with ThreadPoolExecutor(1) as reader:
+        try:
+            yield lambda dones: asyncio.get_running_loop().run_in_executor(reader, read, dones)
+        finally:
+            leaving.set()
+            reader.submit(records.close)  # after what it is at
 
 
-def _records(settings: Settings) -> Generator[Record, None, None]:
+def _records(
+    settings: Settings, enough: Callable[[], bool] = lambda: False
+) -> Generator[Record, None, None]:
+    """The records of the chain, segment by segment, until it is enough."""
     for header, records in read_segments(log_store(settings), settings.realm_id):
+        if enough():
+            return
         if not header.is_snapshot:
             yield from records

@@ -381,8 +381,9 @@ def _remove_leftovers(folder: str) -> None:
     before = time.time() - _LEFTOVER_AFTER_S
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
-            if is_own_temporary(entry.name) and entry.stat().st_mtime < before:
-                os.unlink(entry.path)  # noqa: PTH108
+            with suppress(OSError):  # another process may have removed it
+                if is_own_temporary(entry.name) and entry.stat().st_mtime < before:
+                    os.unlink(entry.path)  # noqa: PTH108
 
 
 def _sync_folder(folder: str) -> None:

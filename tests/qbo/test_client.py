@@ -345,6 +345,35 @@ async def test_whether_what_qbo_refuses_to_delete_is_gone_a_look_tells(
     assert await client.read_attachable(there.id) is not None
 
 
+async def test_a_look_that_is_refused_leaves_a_delete_in_doubt(
+    client: QboClient, fake: RunningFake
+) -> None:
+    (one,) = await stored(client, b"a")
+    fake.company.plan.add([Rule("500_after", endpoint="attachable", times=1)])
+    fake.company.plan.add([Rule("refused", endpoint="attachable", code="400", times=2)])
+    with pytest.raises(InDoubtError):
+        await client.delete_unchanged(one)
+    assert await client.read_attachable(one.id) is None
+
+
+async def test_another_attachable_than_the_one_asked_for_is_no_answer() -> None:
+    def other(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, json={"Attachable": {"Id": "8", "FileName": "a.pdf"}})
+
+    clock = SystemClock()
+    client = QboClient(
+        base_url="https://qbo.example",
+        realm_id="1",
+        tokens=StaticToken("t"),
+        pacer=Pacer(clock),
+        clock=clock,
+        transport=httpx.MockTransport(other),
+    )
+    with pytest.raises(InDoubtError, match="asked for 7, it showed 8"):
+        await client.read_attachable("7")
+    await client.aclose()
+
+
 async def test_a_refusal_that_comes_in_half_is_no_word_on_what_is_to_be_deleted(
     client: QboClient, fake: RunningFake
 ) -> None:

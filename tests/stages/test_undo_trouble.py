@@ -7,16 +7,19 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from qbo_attach.core.chain import Deleting
-from qbo_attach.core.errors import LeaseHeldError
+from qbo_attach.core.errors import LeaseHeldError, StoppedError, StorageError
 from qbo_attach.engine import undoing
+from qbo_attach.engine.writer import LogWriter
 from qbo_attach.fake_qbo.faults import Rule
 from qbo_attach.stages import undo as stage
 from qbo_attach.stages.plan import run_plan
@@ -313,3 +316,68 @@ def test_an_undo_that_dies_at_each_of_its_writes_in_turn_comes_to_its_end(
     assert case.attachables() == []
     told = [row.qbo_attachable_id for row in log(case) if row.outcome == "deleted"]
     assert sorted(told) == sorted(made)
+
+
+def test_a_stop_while_the_run_log_is_read_ends_the_undo_with_nothing_deleted(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also if the reading takes longer than what is under way is given to end."""
+    run = case.run()
+    made = made_by(case, run.run_id)
+    reading = threading.Event()
+
+    def slowly(store: Store, realm_id: str) -> Iterator[Any]:
+        reading.set()
+        time.sleep(2)
+        yield from read_segments(store, realm_id)
+
+    def stoppable(stop: Callable[[Exception], None]) -> None:
+        def when_it_reads() -> None:
+            reading.wait()
+            stop(StoppedError("stopped by a person"))
+
+        threading.Thread(target=when_it_reads).start()
+
+    settings = case.settings(drain_s="0.2")
+    undoable = find_undoable(settings, run.run_id)
+    with monkeypatch.context() as patch:
+        patch.setattr(stage, "read_segments", slowly)
+        done = run_undo(settings, undoable, stoppable=stoppable)
+    assert (done.exit_status, done.stopped) == (3, "stopped by a person")
+    assert gone(case) == []
+    assert undone(case, run.run_id).counts == {"deleted": len(made)}
+
+
+def test_a_run_log_whose_older_part_cannot_be_read_holds_no_delete_up(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the rows are without what it would have told."""
+    run = case.run()
+    made = made_by(case, run.run_id)
+
+    def broken(store: Store, realm_id: str) -> Iterator[Any]:
+        yield next(read_segments(store, realm_id))
+        raise StorageError("runlog", "cannot be read")
+
+    monkeypatch.setattr(stage, "read_segments", broken)
+    assert undone(case, run.run_id).counts == {"deleted": len(made)}
+    assert sorted(gone(case)) == sorted(made)
+    told = [row for row in log(case) if row.outcome == "deleted"]
+    assert all(row.qbo_entity_id and row.sent_file_name for row in told)
+    assert not all(row.client for row in told)
+
+
+def test_an_undo_whose_log_cannot_be_written_keeps_the_realm_from_nobody(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = case.run()
+    made = made_by(case, run.run_id)
+
+    def full(*_: object) -> bool:
+        raise OSError(28, "no space left")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LogWriter, "flush", full)
+        with pytest.raises(OSError, match="no space"):
+            undone(case, run.run_id)
+    assert undone(case, run.run_id).counts == {"deleted": len(made)}
