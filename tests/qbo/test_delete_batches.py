@@ -28,6 +28,7 @@ from qbo_attach.qbo.pacing import Pacer
 from qbo_attach.qbo.wire import Reply
 from tests.matrix.wire import Wire
 from tests.qbo.test_pacing import most_in_window
+from tests.qbo.test_waits import Tokens
 from tests.qbo.virtual_clock import VirtualClock
 
 SENT = [Attachable(str(100 + n), f"{n}.pdf", 1, sync_token="0") for n in range(1, MAX_ITEMS + 1)]
@@ -250,20 +251,6 @@ class Rig:
 
     def delete(self, ones: list[Attachable]) -> DeleteBatchAnswer:
         return self.clock.run(self.client.delete_unchanged_batch(ones))
-
-
-class Tokens:
-    """t0, t1, ... each good until it is refused."""
-
-    def __init__(self) -> None:
-        self.number = 0
-
-    async def token(self) -> str:
-        return f"t{self.number}"
-
-    async def refreshed(self, stale: str) -> str:
-        self.number += stale == await self.token()
-        return await self.token()
 
 
 def test_a_batch_deletes_all_in_one_request() -> None:

@@ -24,6 +24,8 @@ OK = httpx.Response(
 
 
 class Tokens:
+    """t0, t1, ... each good until it is refused."""
+
     def __init__(self) -> None:
         self.number = 0
 
