@@ -8,8 +8,6 @@ tells the same statuses as qbo-attach, in the plainest way; with `two` only whet
 import csv
 import sys
 
-inventory, mapping, out, how = sys.argv[1:5]
-
 TYPES = {"pdf", "jpg", "jpeg", "png", "gif", "tif", "doc", "docx", "xls", "xlsx", "csv", "txt"}
 LISTS = {"Customer", "Vendor", "Employee", "Account", "Item"}
 TAKEN = {"Bill", "Invoice", "Purchase", "Estimate", "Payment", "Deposit"}
@@ -54,9 +52,8 @@ def looked_up(row, entities):
     return "ok", found[0][0], found[0][1]
 
 
-def main():
-    """Read the mapping into a dict, then the inventory row by row."""
-    judge = judged if how == "all" else looked_up
+def entities_of(mapping):
+    """The mapping as a dict: legacy id to its entities, each once."""
     entities = {}
     with open(mapping, encoding="utf-8", newline="") as stream:
         rows = csv.reader(stream)
@@ -68,6 +65,14 @@ def main():
                 entities[legacy_id] = [one]
             elif one not in before:
                 before.append(one)
+    return entities
+
+
+def main():
+    """Read the mapping into a dict, then the inventory row by row."""
+    inventory, mapping, out, how = sys.argv[1:5]
+    judge = judged if how == "all" else looked_up
+    entities = entities_of(mapping)
     with (
         open(inventory, encoding="utf-8", newline="") as stream,
         open(out, "w", encoding="utf-8", newline="") as written,
@@ -81,4 +86,5 @@ def main():
             writer.writerow((*row[:5], kind, entity_id, status, *row[5:]))
 
 
-main()
+if __name__ == "__main__":
+    main()
