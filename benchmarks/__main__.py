@@ -40,11 +40,18 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=1, help="of the data")
     parser.add_argument("--runs", type=int, default=0, help="rounds (5; quick: 1)")
     parser.add_argument("--scratch", type=Path, default=here / "scratch", help="data goes here")
-    parser.add_argument("--out", type=Path, default=here / "results.md", help="the page")
+    parser.add_argument("--scale", type=float, default=1.0, help="times the usual sizes")
+    parser.add_argument(
+        "--out", type=Path, help="the page (results.md; of some subjects: in the scratch folder)"
+    )
     given = parser.parse_args(argv)
     scratch = given.scratch.resolve()
     scratch.mkdir(parents=True, exist_ok=True)
-    bench = Bench(scratch, given.seed, given.runs or (1 if given.quick else 5), given.quick)
+    runs = given.runs or (1 if given.quick else 5)
+    bench = Bench(scratch, given.seed, runs, given.quick, given.scale)
+    whole = here / "results.md"
+    out = (given.out or (scratch / "results-only.md" if given.only else whole)).resolve()
+    out.parent.mkdir(parents=True, exist_ok=True)
     tools = bench.tools.versions()
     sections: dict[str, Section] = {}
     failed = False
@@ -58,8 +65,8 @@ def main(argv: list[str] | None = None) -> int:
             sections[name] = Section(name, [f"**Not measured**: {error}"])
             failed = True
         print(f"{time.monotonic() - began:.0f} s", flush=True)
-        write(sections, bench, given.out, tools)
-    print(given.out)
+        write(sections, bench, out, tools)
+    print(out)
     return 1 if failed else 0
 
 

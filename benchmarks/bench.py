@@ -25,17 +25,24 @@ COLUMNS = ("", "wall s", "lowest to highest", "CPU s", "peak MiB", "runs")
 class Bench:
     """One run of the benchmarks.
 
-    `runs`: how often what is small enough is measured. `quick`: everything once, small.
+    `runs`: how often what is small enough is measured. `quick`: everything once, small. `scale`:
+    that many times the sizes; other sizes than the figures name decide nothing.
     """
 
     scratch: Path
     seed: int = 1
     runs: int = 5
     quick: bool = False
+    scale: float = 1.0
 
     def size(self, full: int, quick: int) -> int:
         """Rows or files, by the kind of run."""
-        return quick if self.quick else full
+        return quick if self.quick else max(10, int(full * self.scale))
+
+    @property
+    def decides(self) -> bool:
+        """Whether the sizes are those that the figures to reach name."""
+        return not self.quick and self.scale == 1.0
 
     @property
     def tools(self) -> Tools:

@@ -38,6 +38,7 @@ from qbo_attach.storage.artifacts import read_table, write_table
 from qbo_attach.storage.files import Store
 
 REALM = "1234567890"
+_CODE = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
 CLIENTS = 200
 PART_ROWS = 50_000
 """Done rows in one part of a snapshot; the product makes parts of the same order."""
@@ -170,15 +171,17 @@ class Company:
         return iter(made)
 
     def make_tree(self, workspace: Workspace, size_bytes: int) -> None:
-        """Files of one size below FILES_DIR, no two alike (but empty ones), and their mapping.
+        """Files of one size below FILES_DIR, and their mapping.
 
-        One that is there already is believed if it was made by the same numbers.
+        No two files are alike unless they are too small for it. A tree that is there already is
+        believed if it was made by the same numbers and code.
         """
         ready = workspace.root / "tree-ready"
-        made_by = f"{self} {size_bytes}"
+        made_by = f"{self} {size_bytes} {_CODE}"
         if ready.exists() and ready.read_text() == made_by:
             return
         root = workspace.root / "files"
+        ready.unlink(missing_ok=True)
         shutil.rmtree(workspace.root, ignore_errors=True)
         filler = random.Random(self.seed).randbytes(size_bytes)
         for client, folder, transaction in self.folders():

@@ -9,6 +9,7 @@ from benchmarks.ground import Company, Workspace
 from benchmarks.measuring import Command, Figures
 from benchmarks.planning import planned
 
+_SIZES = ((10_000, 1_000), (100_000, 4_000), (1_000_000, 16_000))
 _FEW = 10
 NAMES = ("inventory", "verify", "plan, all done")
 METHOD = (
@@ -25,7 +26,7 @@ METHOD = (
 def measure(bench: Bench) -> Section:
     """All three stages at all three sizes."""
     section = Section("Growth", METHOD)
-    sizes = (1_000, 4_000, 16_000) if bench.quick else (10_000, 100_000, 1_000_000)
+    sizes = [bench.size(full, quick) for full, quick in _SIZES]
     found = _measured(bench, (_FEW, *sizes))
     rows: list[list[str]] = []
     for size in sizes:
@@ -41,7 +42,7 @@ def measure(bench: Bench) -> Section:
     for name, points in section.series.items():
         growth = points[-1][1] / points[-2][1] if points[-2][1] else 1.0
         what = f"Time a row of {name}, {sizes[-1]:,} against {sizes[-2]:,}"
-        section.goals.append(at_most(what, 1.25, growth, TIMES, decides=not bench.quick))
+        section.goals.append(at_most(what, 1.25, growth, TIMES, decides=bench.decides))
     return section
 
 

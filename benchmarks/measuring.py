@@ -75,7 +75,7 @@ def timed(command: Command, cwd: Path) -> _Run:
         try:
             launcher = subprocess.Popen(
                 [sys.executable, "-S", "-c", _LAUNCHER, str(report), *map(str, command.argv)],
-                env={**os.environ, **command.env},
+                env={**_environment(), **command.env},
                 cwd=cwd,
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
@@ -92,6 +92,11 @@ def timed(command: Command, cwd: Path) -> _Run:
         raise RuntimeError(f"{' '.join(command.argv)} ended with {status}:\n{last}")
     command.printed(words.read_text("utf-8", "replace"))
     return _Run(*figures)
+
+
+def _environment() -> dict[str, str]:
+    """Ours, but that byte code is kept: else whoever's sources are newer compiles at each start."""
+    return {n: v for n, v in os.environ.items() if n != "PYTHONDONTWRITEBYTECODE"}
 
 
 def compared(commands: Mapping[str, Command], cwd: Path, runs: int) -> dict[str, Figures]:

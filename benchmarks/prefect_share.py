@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import shutil
+import statistics
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,18 +24,20 @@ METHOD = (
     (
         "All stages and the upload of every file (of one byte, so that only what is per file "
         "counts), by `qbo-attach run` and by `python -m flows.migrate` with a Prefect "
-        "server of its own (deployments/server.env, SQLite), each into an empty LOG_DIR and an "
-        f"empty fake company, in groups of {GROUP}, limits off; medians of three rounds, in which "
-        "no task's result is taken from the cache."
+        "server of its own (deployments/server.env, SQLite), each without a run log and a plan, "
+        f"into an empty fake company, in groups of {GROUP}, limits off; medians of three rounds, "
+        "in which no task's result is taken from the cache."
     ),
     (
-        "The flow's upload tasks take batches of 500. The server's own CPU, in its process, is "
-        "not in the flow's figure and shown apart."
+        "The flow's upload tasks take batches of 500. The server's own CPU while the flow runs, "
+        "in its process, is not in the flow's figure and shown apart."
     ),
     (
         "The share is the flow's wall time beyond the run's, over the time that the run takes "
-        f"at {PER_MINUTE} requests a minute. That is not less than what a real run would show: "
-        "while the pace holds requests back, Prefect's work happens in the waiting."
+        f"at {PER_MINUTE} requests a minute. What Prefect does for each batch would there "
+        "happen while the pace holds requests back; what it does each minute (twelve updates of "
+        "the progress) happens more often there than here. Below nothing, the share is less than "
+        "what the machine's own minutes differ by."
     ),
 )
 
@@ -56,8 +60,18 @@ def measure(bench: Bench) -> Section:
             workspace.forget_uploads()
             fake.begin()
 
+        server_cpu_s: list[float] = []
+
         def after(_: str) -> None:
             settled(fake.now, files, limits=False)
+
+        def before_flow() -> None:
+            before()
+            server_cpu_s.append(-cpu_s(pid))
+
+        def after_flow(said: str) -> None:
+            server_cpu_s[-1] += cpu_s(pid)
+            after(said)
 
         run = ours(workspace, "run", **env)
         flow = Command(
@@ -65,13 +79,13 @@ def measure(bench: Bench) -> Section:
             {**workspace.env(**env), **server_env, "PYTHONPATH": str(ROOT)},
         )
         commands = {
-            name: dataclasses.replace(command, before=before, printed=after)
-            for name, command in (("qbo-attach run", run), ("python -m flows.migrate", flow))
+            "qbo-attach run": dataclasses.replace(run, before=before, printed=after),
+            "python -m flows.migrate": dataclasses.replace(
+                flow, before=before_flow, printed=after_flow
+            ),
         }
-        at_first = cpu_s(pid)
-        rounds = 1 if bench.quick else ROUNDS
-        found = bench.compared(commands, runs=rounds)
-        server_s = (cpu_s(pid) - at_first) / rounds
+        found = bench.compared(commands, runs=1 if bench.quick else ROUNDS)
+        server_s = statistics.median(server_cpu_s)
     section.compare(f"{files:,} files, everything", found)
     beyond = found["python -m flows.migrate"].wall_s - found["qbo-attach run"].wall_s
     paced_s = files / GROUP / PER_MINUTE * 60
@@ -84,7 +98,7 @@ def measure(bench: Bench) -> Section:
     )
     share = beyond / paced_s * 100
     name = f"Prefect's share of a run of {files:,}"
-    section.goals.append(at_most(name, 5, share, " %", decides=not bench.quick))
+    section.goals.append(at_most(name, 5, share, " %", decides=bench.decides))
     return section
 
 
@@ -92,7 +106,8 @@ def measure(bench: Bench) -> Section:
 def _server(bench: Bench) -> Iterator[tuple[dict[str, str], int]]:
     """A Prefect server; the environment of what uses it, and its process id."""
     port = free_port()
-    home = bench.folder(f"prefect-{port}")
+    shutil.rmtree(bench.folder("prefect-server"))
+    home = bench.folder("prefect-server")
     settings = dotenv_values(ROOT / "deployments" / "server.env")
     env = {
         **{name: value or "" for name, value in settings.items()},
@@ -110,7 +125,7 @@ def _server(bench: Bench) -> Iterator[tuple[dict[str, str], int]]:
 
 
 def cpu_s(pid: int) -> float:
-    """CPU seconds of a process so far, and of its children that have ended or live."""
+    """CPU seconds of a process so far, and of its children that live."""
     ticks = 0
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):

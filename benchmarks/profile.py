@@ -14,7 +14,9 @@ METHOD = (
     "A look for every few ms of CPU that the process has used (`ITIMER_PROF`, each tick) at the "
     "stacks of the threads that do not wait. Innermost frame first, the first one of a room "
     "named below is charged with the CPU time that its thread has used since the last look "
-    "(benchmarks/sampled.py). `not seen`: of threads that had ended, and before the first look."
+    "(benchmarks/sampled.py). `not seen`: of threads that had ended, and before the first look. "
+    "The looks themselves cost some, and each column is one run: take the shares from here, the "
+    "time of a file from the tables above."
 )
 
 

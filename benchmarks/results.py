@@ -29,12 +29,14 @@ def write(sections: Mapping[str, Section], bench: Bench, out: Path, tools: str) 
 def _head(bench: Bench, tools: str) -> str:
     kind = (
         "**A quick run** (`make bench-quick`): small sizes, each once. It shows that everything "
-        "works; it decides nothing."
+        "works; of the figures it decides those that no size belongs to."
         if bench.quick
         else f"`make bench`. Medians of {bench.runs} rounds in which all commands of a table take "
-        "turns; what has one run in its column was too long for more."
+        "turns; what has fewer runs in its column takes long, or decides nothing."
     )
-    libraries = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in _LIBRARIES)
+    if bench.scale != 1.0:
+        kind += f" Sizes are {bench.scale:g} times the usual ones."
+    libraries = ", ".join(f"{name} {_version(name)}" for name in _LIBRARIES)
     return (
         "# Results\n\n"
         f"{kind} Wall and CPU seconds and peak memory are those of the whole process, start-up "
@@ -45,6 +47,13 @@ def _head(bench: Bench, tools: str) -> str:
         f"{os.getloadavg()[0]:.1f} at the end\n"
         f"- {libraries}; {tools}\n"
     )
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "(not by pip)"
 
 
 def _processor() -> str:

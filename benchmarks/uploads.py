@@ -36,10 +36,8 @@ class Cell:
     settled: Settled | None
 
     @property
-    def files_a_minute(self) -> float:
-        """In steady state where the ledger tells, else over the whole command."""
-        if self.settled and self.settled.files_a_minute:
-            return self.settled.files_a_minute
+    def whole_rate(self) -> float:
+        """Files a minute over the whole command, start-up included."""
         return self.files / self.figures.wall_s * 60
 
     def cpu_ms(self, start_s: float = 0.0) -> float:
@@ -54,7 +52,7 @@ class Cell:
             self.name,
             f"{self.files:,}",
             f"{self.figures.wall_s:.2f}",
-            f"{self.files / self.figures.wall_s * 60:,.0f}",
+            f"{self.whole_rate:,.0f}",
             f"{settled.files_a_minute:,.0f}" if settled else "",
             f"{limited.requests_a_minute / ALLOWED:.1%}" if limited else "",
             str(limited.refused) if limited else "",
@@ -81,13 +79,14 @@ def settled(fake: Fake, files: int, *, limits: bool) -> Settled:
     """
     ledger: dict[str, Any] = fake.ledger()
     made = ledger["attachables"]
-    if len(made) != files or len({one["Tag"] for one in made}) != files:
+    if len(made) != files or len({one["FileName"] for one in made}) != files:
         raise RuntimeError(f"{len(made)} attachables of {files} files")
-    moments = sorted((one["created_at"], one["requestid"]) for one in made)
+    # The peers send no request id: `request` is the fake's own count.
+    moments = sorted((one["created_at"], one["request"]) for one in made)
     begun, ended = (datetime.fromisoformat(moments[i][0][:-1]) for i in (0, -1))
     minutes = (ended - begun).total_seconds() / 60
-    after_first = sum(requestid != moments[0][1] for _, requestid in moments)
-    changes = len({requestid for _, requestid in moments}) - 1
+    after_first = sum(request != moments[0][1] for _, request in moments)
+    changes = len({request for _, request in moments}) - 1
     refused = fake.refused() if limits else None
     if not minutes or not changes:
         return Settled(0.0, 0.0, refused)
@@ -156,11 +155,15 @@ class Line:
             ground.workspace.forget_uploads()
             self._fake.begin()
 
-        def after(_: str) -> None:
-            self.facts[name] = settled(self._fake.now, ground.files, limits=self._limits)
-
-        self._add(name, ground.files, command, before, after, at_most)
+        self._add(name, ground.files, command, before, self._settle(name, ground.files), at_most)
         return name
+
+    def _settle(self, name: str, files: int) -> Callable[[str], None]:
+        def after(_: str) -> None:
+            if files:
+                self.facts[name] = settled(self._fake.now, files, limits=self._limits)
+
+        return after
 
     def quickbooks(self, ground: Ground, files: int) -> str:
         """The python-quickbooks loop over so many files."""
@@ -168,7 +171,7 @@ class Line:
         words = (self._bench.tools.quickbooks, script, *self._to(ground), str(files))
         command = Command(words, {"OAUTHLIB_INSECURE_TRANSPORT": "1"})
         name = f"python-quickbooks loop, {files:,} files"
-        self._add(name, max(files, 1), command, self._begin, lambda _: None, 1_000)
+        self._add(name, max(files, 1), command, self._begin, self._settle(name, files), 1_000)
         return name
 
     def bare(self, library: str, ground: Ground, group: int) -> str:
@@ -176,7 +179,8 @@ class Line:
         script = str(PEERS / "bare_http.py")
         words = (sys.executable, script, library, *self._to(ground), str(ground.files), str(group))
         name = f"bare {library}, group {group}"
-        self._add(name, ground.files, Command(words), self._begin, lambda _: None, 1_000)
+        after = self._settle(name, ground.files)
+        self._add(name, ground.files, Command(words), self._begin, after, 1_000)
         return name
 
     def _to(self, ground: Ground) -> tuple[str, ...]:

@@ -3,8 +3,8 @@
 
 bare_second_run.py INVENTORY MAPPING RUNLOG OUT: joins inventory and mapping as bare_join.py does,
 reads the run log's folder once, and writes into OUT the verification log, the plan, the run log
-table and the duplicates, by `csv`, `dict` and orjson. It expects every file to be done, and what
-it expects it does not check: no digest, no chain, no snapshot, no page, and nothing synced.
+table and the duplicates, by `csv`, `dict` and orjson. It expects every file to be done, and
+compares size, time and entity alone: no digest, no chain, no snapshot, no page, nothing synced.
 """
 
 import csv
