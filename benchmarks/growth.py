@@ -17,8 +17,9 @@ METHOD = (
     (
         "Each stage as a command at three sizes: inventory of empty files, a hundred a folder, on "
         "the disk; verify of as many mapping rows as attachments, odd ones included; plan on a "
-        "finished run log; report of one that tells every outcome. All sizes take turns in each round, the largest too: what a shared "
-        "machine does in one minute and not in the next then meets all of them."
+        "finished run log; report of one that tells every outcome. All sizes take turns in each "
+        "round, the largest too: what a shared machine does in one minute and not in the next "
+        "then meets all of them."
     ),
     "Start-up is taken off: the CPU and the peak memory of the same command on ten rows.",
 )
