@@ -18,6 +18,7 @@ SUBJECTS = (
     "joining",
     "planning",
     "uploading",
+    "profile",
     "packing",
     "listing",
     "prefect_share",

@@ -22,7 +22,8 @@ METHOD = (
         "Ours is `qbo-attach inventory`: lists, sorts, and writes attachments_inventory.csv "
         "with size, time, client and normalised id, synced to the disk. No earlier table is "
         "there, which it would compare. The peers only print their list (to a file), unsorted, so "
-        "they do less."
+        "they do less. The bare walk (benchmarks/peers/bare_walk.py) only looks at each file: the "
+        "floor of one process in Python."
     ),
     (
         "rclone: `lsf -R --files-only --format tsp` (path, size, time as we have); on S3 with "
@@ -71,6 +72,7 @@ def _on_disk(bench: Bench, section: Section, disk: Workspace, files: int, idle: 
     commands = {
         "qbo-attach inventory": _first(disk, {}),
         "rclone lsf -R": Command(rclone, {"RCLONE_CONFIG": "/dev/null"}),
+        "bare os.scandir": Command((sys.executable, str(PEERS / "bare_walk.py"), disk.files)),
     }
     for command in commands.values():
         timed(command, bench.folder("cwd"))

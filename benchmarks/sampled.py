@@ -78,10 +78,14 @@ WAITING = frozenset(
 where it is met next."""
 
 
-def room(frame: FrameType | None) -> str:
-    """What a stack is at work on: the first room, innermost frame first; the event loop last."""
+def room(frame: object) -> str:
+    """What a stack is at work on: the first room, innermost frame first; the event loop last.
+
+    Python has been met to give, once in ten thousands of looks, what is no frame for a thread that
+    was just calling something; there the stack ends.
+    """
     found = ""
-    while frame is not None:
+    while isinstance(frame, FrameType):
         where = f"{frame.f_code.co_filename}:{frame.f_code.co_name}"
         for name, places in ROOMS:
             if any(place in where for place in places):
@@ -106,7 +110,7 @@ def main() -> None:
         # Of this thread the frame that was interrupted, not this function's.
         frames = sys._current_frames() | {threading.get_ident(): frame}  # noqa: SLF001 - the one way
         for thread, each in frames.items():
-            if each is None or each.f_code.co_name in WAITING:
+            if not isinstance(each, FrameType) or each.f_code.co_name in WAITING:
                 continue
             used = time.clock_gettime(time.pthread_getcpuclockid(thread))
             before = charged.get(thread, 0.0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks import memory, profile
+from benchmarks import memory
 from benchmarks.bench import TIMES, Bench, Goal, Section, Table, at_least, at_most
 from benchmarks.servers import s3_server
 from benchmarks.uploads import ALLOWED, COLUMNS, Cell, Ground, line, on_disk, on_s3
@@ -43,7 +43,7 @@ METHOD = (
 
 
 def measure(bench: Bench) -> Section:
-    """All cells, memory, and a profile."""
+    """All cells, and memory."""
     section = Section("Upload", METHOD)
     few, many = on_disk(bench, bench.size(2_000, 40)), on_disk(bench, bench.size(20_000, 200))
     start_s = _without_latency(bench, section, few, many)
@@ -54,7 +54,6 @@ def measure(bench: Bench) -> Section:
         few_s3 = on_s3(bench, s3, few)
         _from_s3(bench, section, few_s3, few_s3 if bench.quick else on_s3(bench, s3, many))
         memory.measure(bench, section, s3)
-    profile.measure(bench, section, many)
     return section
 
 
