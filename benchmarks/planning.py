@@ -83,7 +83,7 @@ def _second_run(bench: Bench, section: Section, files: int) -> None:
     found = bench.compared(
         {us: run, listing: ours(workspace, "inventory"), bare: _bare(workspace, out)}
     )
-    if problem := _difference(workspace.log, out):
+    if problem := difference(workspace.log, out):
         raise RuntimeError(problem)
     section.compare(f"Second run, {files:,} finished files", found)
     summaries = [json.loads(text[text.rindex('{"run_id"') :]) for text in told]
@@ -111,7 +111,7 @@ def _bare(workspace: Workspace, out: Path) -> Command:
     return Command((sys.executable, script, *map(str, given)))
 
 
-def _difference(log: Path, out: Path) -> str:
+def difference(log: Path, out: Path) -> str:
     """Where the bare script's tables differ from ours; "" if nowhere."""
     for ours_name, bare_name in _TABLES.items():
         pairs = zip_longest(_cells(log / ours_name), _cells(out / bare_name))

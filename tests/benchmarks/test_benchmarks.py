@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import joining, packing, results
+from benchmarks import joining, packing, planning, results, sampled
 from benchmarks.__main__ import SUBJECTS
 from benchmarks.bench import Bench, at_most
 from benchmarks.ground import Company
@@ -29,6 +29,29 @@ def test_the_join_agrees_with_the_bare_script_and_lands_on_the_page(tmp_path: Pa
     assert "A quick run" in page
     assert page.count("| bare csv + dict |") == 2
     assert "not at this size" in page
+
+
+def test_a_second_run_and_the_bare_script_come_to_the_same_tables(tmp_path: Path) -> None:
+    section = planning.measure(Bench(tmp_path / "scratch", quick=True, runs=1))
+    assert [goal.met for goal in section.goals] == [None, True]
+    assert "the bare script's time" in section.notes[0]
+    log, out = tmp_path / "scratch" / "tree-1000" / "log", tmp_path / "scratch/bare-second-run"
+    assert planning.difference(log, out) == ""
+    told = out / "told.csv"
+    told.write_text(told.read_text("utf-8").replace("success", "error", 1), "utf-8")
+    assert "differ in row 2" in planning.difference(log, out)
+
+
+def test_other_sizes_than_the_figures_name_decide_nothing(tmp_path: Path) -> None:
+    assert Bench(tmp_path).decides
+    assert not Bench(tmp_path, quick=True).decides
+    half = Bench(tmp_path, scale=0.5)
+    assert not half.decides
+    assert half.size(170_000, 10) == 85_000
+
+
+def test_a_stack_that_ends_in_no_frame_is_read_as_far_as_it_goes() -> None:
+    assert sampled.room({"no": "frame"}) == "other"
 
 
 def test_a_goal_is_met_at_its_bound_and_undecided_at_another_size() -> None:
