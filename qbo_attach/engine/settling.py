@@ -104,14 +104,17 @@ class Settling:
         self._looks[intent.request_id] = self._looks.get(intent.request_id, 0) + 1
         self._due[intent.request_id] = session.clock.monotonic() + session.options.settle_s
         at = utc_text(session.clock.utcnow())
+        # Counted before the log is told: it may be written, and the doubt count it, at any await.
+        looks = doubt.settled_looks + 1
         session.writer.add(Looked(intent.request_id, at, len(found), settled=True))
         rest = [file for file in doubt.open.values() if file.key not in found]
         states = {file.key: await session.sources.state(file) for file in rest}
         then = after_settled_look(
             tuple(doubt.open.values()),
             found,
-            looks=doubt.settled_looks + 1,
-            partial=doubt.partial,
+            looks=looks,
+            # With its marker elsewhere, the same group is another request.
+            partial=doubt.partial or self._is_marked_otherwise(intent),
             unchanged=frozenset(k for k, s in states.items() if s is SourceState.UNCHANGED),
         )
         await self._adopt(doubt, then.adopt)
@@ -127,12 +130,12 @@ class Settling:
         if then.resend:
             attempt = intent.attempt + 1
             again = Group(intent.request_id, intent.boundary, intent.files, attempt, clean=False)
-            again.looks = doubt.settled_looks + 1
+            again.looks = looks
             session.prepare(again)
         if then.anew:
             group = session.new_group(then.anew)
             group.clean = False
-            group.looks = doubt.settled_looks + 1
+            group.looks = looks
             self._looks[group.request_id] = self._looks[intent.request_id]
             session.prepare(group)
 
@@ -190,8 +193,11 @@ class Settling:
 
     async def _look(self, doubts: list[Doubt]) -> dict[str, dict[str, Attachable]]:
         """What QBO shows of these groups: by requestid, by key. A few queries for all."""
-        marked = [doubt for doubt in doubts if doubt.intent.marker != "none"]
-        plain = [doubt for doubt in doubts if doubt.intent.marker == "none"]
+        marked: list[Doubt] = []
+        plain: list[Doubt] = []
+        for doubt in doubts:
+            by_entity = doubt.intent.marker == "none" or self._is_marked_otherwise(doubt.intent)
+            (plain if by_entity else marked).append(doubt)
         found: dict[str, dict[str, Attachable]] = {}
         if marked:
             keys = [key for doubt in marked for key in doubt.open]
@@ -236,12 +242,23 @@ class Settling:
                 for key, file in doubt.open.items():
                     for attachable in () if key in theirs else shown:
                         same = set(attachable.refs) == set(file.refs) or not exact
-                        fits = same and is_ours(file, attachable, not_before=not_before)
+                        if doubt.intent.marker != "none":
+                            sent = key in (attachable.tag, attachable.note)
+                            fits = sent and attachable.size_bytes in (None, file.size_bytes)
+                        else:
+                            fits = same and is_ours(file, attachable, not_before=not_before)
                         if fits and attachable.id not in claimed:
                             theirs[key] = attachable
                             claimed.add(attachable.id)
                             break
         return found
+
+    def _is_marked_otherwise(self, intent: Intent) -> bool:
+        """Whether it went out when QBO_MARKER was another: QBO is not asked by that field now.
+
+        It may have been changed because QBO refuses to be.
+        """
+        return intent.marker != self._session.options.marker
 
     def _not_before(self, intent: Intent) -> datetime:
         written = datetime.fromisoformat(intent.written_at.replace("Z", "+00:00"))

@@ -64,6 +64,7 @@ class Company:
     held: list[tuple[float, Attachable]] = field(default_factory=list)
     answered: dict[str, UploadAnswer] = field(default_factory=dict)
     requests_sent: dict[str, int] = field(default_factory=Counter)
+    request_ids: Counter[str] = field(default_factory=Counter)
     clock_offset_s: float = 0.0
     before_upload: Callable[[str], None] = lambda _: None
     crashed: bool = False
@@ -81,6 +82,7 @@ class Company:
         before_first_byte()
         self.before_upload(request_id)
         self.requests_sent["upload"] += 1
+        self.request_ids[request_id] += 1
         for body in bodies:
             async for _ in body():
                 pass
@@ -159,6 +161,8 @@ class World:
         self.segments = MemorySegments()
         self.company = Company(self.clock, deque(fates))
         self.files = [file(n) for n in range(7)]
+        self.sources = Sources()
+        self.marker = "tag"
         self.segments.before_create = self._unless_crashed
 
     def _unless_crashed(self, _: str) -> None:
@@ -174,9 +178,9 @@ class World:
             clock=self.clock,
             log=log,
             company=self.company,
-            sources=Sources(),
+            sources=self.sources,
             pacer=Pacer(self.clock, 490),
-            options=SessionOptions("run", per_request, settle_s=SETTLE_S),
+            options=SessionOptions("run", per_request, marker=self.marker, settle_s=SETTLE_S),
             new_id=lambda: f"id{next(_IDS)}",
         )
         await session.start([STARTED])
@@ -202,6 +206,10 @@ class World:
 
     def run(self) -> UploadSession:
         return self.clock.run(self._run())
+
+    def request_ids(self) -> Counter[str]:
+        """How often each requestid went out, in the order of their first time."""
+        return self.company.request_ids
 
     def held(self) -> Counter[str]:
         return Counter(one.tag for _, one in self.company.held)

@@ -1,0 +1,110 @@
+"""Groups in doubt, looked at under another QBO_MARKER than they were sent with, or side by side."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import pytest
+
+from qbo_attach.core.chain import GroupFile
+from qbo_attach.core.model import Attachable
+from qbo_attach.engine.ports import SourceState
+from qbo_attach.engine.session import UploadSession
+from tests.engine.test_session import SETTLE_S, Company, Sources, World, outcomes
+
+
+@dataclass
+class MarkingCompany(Company):
+    """Keeps the marker in the field that is set, and is asked by that one, as QboClient does."""
+
+    field_name: str = "tag"
+
+    async def attachables_by_marker(self, markers: Sequence[str]) -> list[Attachable]:
+        self.requests_sent["query"] += 1
+        if self.field_name == "none":
+            return []
+        return [one for one in self._shown() if getattr(one, self.field_name) in markers]
+
+    async def attachables_of(self, entity_type: str, ids: Sequence[str]) -> list[Attachable]:
+        return [
+            one
+            for one in self._shown()
+            if any(ref.type == entity_type and ref.id in ids for ref in one.refs)
+        ]
+
+    def _shown(self) -> list[Attachable]:
+        return [one for at, one in self.held if at <= self.clock.now]
+
+    def mark_in(self, field_name: str) -> None:
+        """From now on; what is there carries the marker where it was set before."""
+        if self.field_name == "note":
+            self.held = [(at, replace(one, tag="", note=one.tag)) for at, one in self.held]
+        self.field_name = field_name
+
+
+class MarkingWorld(World):
+    def __init__(self, marker: str, *fates: str) -> None:
+        super().__init__(*fates)
+        self.marker = marker
+        self.company: MarkingCompany = MarkingCompany(
+            self.clock, self.company.fates, field_name=marker
+        )
+
+    def change_marker(self, marker: str) -> None:
+        self.company.mark_in(marker)
+        self.marker = marker
+
+
+@pytest.mark.parametrize(("before", "after"), [("tag", "none"), ("tag", "note"), ("note", "tag")])
+def test_what_arrived_is_adopted_whatever_the_marker_is_since(before: str, after: str) -> None:
+    world = MarkingWorld(before, "crash")
+    world.run()
+    world.change_marker(after)
+    session = world.run()
+    assert outcomes(session)["adopted"] >= 3
+    assert not session.log.history.doubts
+    assert len(world.company.held) == 7
+    assert set(world.request_ids().values()) == {1}
+
+
+@pytest.mark.parametrize("after", ["none", "note"])
+def test_what_never_arrived_goes_anew_after_three_looks_when_the_marker_is_another(
+    after: str,
+) -> None:
+    world = MarkingWorld("tag", "crash_before")
+    world.run()
+    world.change_marker(after)
+    began = world.clock.now
+    session = world.run()
+    assert not session.log.history.doubts
+    assert len(world.company.held) == 7
+    assert world.clock.now - began >= 3 * SETTLE_S
+    assert set(world.request_ids().values()) == {1}, "with another body it is another request"
+
+
+class SlowSources(Sources):
+    """Looking at a file takes longer than the run log takes to be written."""
+
+    def __init__(self, world: World) -> None:
+        self._clock = world.clock
+
+    async def state(self, file: GroupFile) -> SourceState:
+        await self._clock.sleep(1.0)
+        return await super().state(file)
+
+
+def test_each_of_several_groups_is_looked_at_three_times_before_it_goes_anew() -> None:
+    world = World(*["never"] * 30)
+    world.sources = SlowSources(world)
+    session = world.run()
+    assert isinstance(session, UploadSession)
+    first = list(world.request_ids())[:3]
+    assert [world.request_ids()[request_id] for request_id in first] == [3, 3, 3]
+
+
+def test_requestids_of_a_run_that_goes_well_are_used_once() -> None:
+    world = World()
+    world.run()
+    assert world.request_ids() == Counter(dict.fromkeys(world.request_ids(), 1))
