@@ -119,8 +119,10 @@ def _mapping_key(_context: TaskRunContext, parameters: dict[str, Any]) -> str | 
     return stage_key("mapping", settings, own)
 
 
-def _verify_key(_context: TaskRunContext, parameters: dict[str, Any]) -> str:
+def _verify_key(_context: TaskRunContext, parameters: dict[str, Any]) -> str | None:
     settings: Settings = parameters["settings"]
+    if settings.verify_against_qbo:
+        return None
     inputs: tuple[StageResult, ...] = (parameters["inventory"], parameters["mapping"])
     digests = [artifact.sha256 for result in inputs for artifact in result.artifacts]
     return stage_key("verify", settings, *digests)

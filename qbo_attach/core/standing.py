@@ -149,14 +149,27 @@ _NEXT = {
 }
 
 
+_NEXT_OF_UNDO = {
+    RUNNING: "Let the undo work. It may be stopped with Ctrl-C or SIGTERM where it runs; "
+    "{again} then goes on.",
+    CUT_OFF: "Run {again} on that host: it takes over at once and goes on. A qbo-attach run would "
+    "send again what is deleted by now.",
+    SILENT: "See whether that process still works. If it does not, run {again}: it watches for as "
+    "long as the lease lasts, then takes over and goes on. A qbo-attach run would send again what "
+    "is deleted by now.",
+}
+
+
 def _next_step(
     state: str, counts: Mapping[str, int], in_doubt: int, stopped: str, run: RunStarted | None
 ) -> str:
-    if state != ENDED:
-        return _NEXT[state]
     if run is not None and run.undoes:
         again = f"qbo-attach undo --run {run.undoes}"
+        if state != ENDED:
+            return _NEXT_OF_UNDO[state].format(again=again)
         return f"Run {again} again to go on." if stopped else "Nothing: the undo has ended."
+    if state != ENDED:
+        return _NEXT[state]
     if stopped:
         return "Mend what stopped it, then run qbo-attach run to go on."
     if in_doubt or any(counts.get(outcome, 0) for outcome in RUN_AGAIN_OUTCOMES):

@@ -135,6 +135,7 @@ def _latest_plan(settings: Settings, told: Telling) -> Iterator[PlanRow]:
         return
     log = log_store(settings)
     name = plan_copy(settings.realm_id, run.run_id)
-    if not is_intact(Artifact(name, log.child_url(name), run.plan_sha256, run.plan_rows)):
+    copy = Artifact(name, log.child_url(name), run.plan_sha256, run.plan_rows)
+    if not is_intact(copy, settings.storage_options):
         raise RunLogDamagedError(log.child_url(name), "is not the plan that the run wrote")
     yield from read_table(log, name, PlanRow)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any
 
@@ -58,6 +59,23 @@ def test_counts_are_those_of_the_latest_run_so_far_and_skips_come_with_its_end()
     ended = told(header(""), STARTED, outcome, end)
     assert ended.counts == {"skipped_already_uploaded": 8, "success": 1}
     assert (ended.ended_at, ended.requests_sent) == ("t2", 5)
+
+
+@pytest.mark.parametrize(
+    ("lease_until", "alive"),
+    [
+        ("2026-03-07T12:00:30Z", True),
+        ("2026-03-07T12:00:30Z", False),
+        ("2026-03-07T11:59:59Z", None),
+    ],
+)
+def test_after_an_undo_that_did_not_end_the_next_step_is_the_undo(
+    lease_until: str, alive: bool | None
+) -> None:
+    undo = replace(STARTED, run_id="R3", undoes="R2")
+    said = told(header(lease_until), STARTED, undo, alive=alive).next_step
+    assert "qbo-attach undo --run R2" in said
+    assert "un qbo-attach run" not in said
 
 
 @pytest.mark.parametrize(

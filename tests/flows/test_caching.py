@@ -62,6 +62,14 @@ def test_a_second_run_computes_no_cached_stage_and_sends_nothing(case: Case) -> 
     assert case.upload_requests() == requests
 
 
+def test_a_verify_that_asks_qbo_is_never_taken_from_the_cache(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VERIFY_AGAINST_QBO", "true")
+    assert ran(case) == {"mapping", "verify"}
+    assert ran(case) == {"verify"}
+
+
 def test_a_deleted_cache_sends_nothing_twice(case: Case) -> None:
     case.run()
     requests, made = case.upload_requests(), case.uploads()

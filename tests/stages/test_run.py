@@ -15,11 +15,14 @@ from typing import Any
 import pytest
 
 from qbo_attach.core.errors import LeaseHeldError, RunLogDamagedError, SettingError
+from qbo_attach.core.tables import RUNLOG, RunLogRow
 from qbo_attach.fake_qbo.faults import Rule
 from qbo_attach.sample import read_expected
 from qbo_attach.settings import Settings
 from qbo_attach.stages.upload import UploadRun
 from qbo_attach.stages.whole import upload_and_report
+from qbo_attach.storage.artifacts import read_table
+from qbo_attach.storage.files import Store
 from tests.stages.case import REALM, Case, opened, plan_only
 
 
@@ -115,6 +118,17 @@ def test_an_answer_that_got_lost_is_adopted_and_not_sent_again(case: Case) -> No
     summary = case.run()
     assert summary.outcomes["adopted"] > 0
     assert case.differences(adopted_too=True) == []
+
+
+def test_a_log_on_s3_that_only_storage_options_reach_has_its_tables(
+    case: Case, s3_moto: Any
+) -> None:
+    folder = f"{s3_moto.new_bucket()}/log"
+    summary = case.run(log_dir=folder, storage_options=s3_moto.options)
+    assert summary.stopped == ""
+    assert summary.outcomes["success"] > 0
+    told = list(read_table(Store(folder, s3_moto.options), RUNLOG, RunLogRow))
+    assert sum(row.outcome == "success" for row in told) == summary.outcomes["success"]
 
 
 def test_a_request_that_never_arrived_is_sent_again_once(case: Case) -> None:
