@@ -10,6 +10,7 @@ import io
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from qbo_attach.core.errors import StorageError
 from qbo_attach.core.model import Action, Artifact
 from qbo_attach.core.tables import PLAN, PlanRow, decode_table, encode_rows
 from qbo_attach.storage.digesting import digesting
@@ -85,19 +86,26 @@ def copy_plan(log: Store, name: str, sha256: str, rows: int) -> Artifact | None:
 
 
 def read_batch(log: Store, name: str, batch: Batch) -> Iterator[PlanRow]:
-    """The rows of a batch that are to be sent."""
-    with log.open_binary(name) as stream:
-        stream.seek(batch.offset)
-        data = stream.read(batch.length)
+    """The rows of a batch that are to be sent.
+
+    Raises:
+        StorageError: the run's plan is gone.
+    """
+    try:
+        with log.open_binary(name) as stream:
+            stream.seek(batch.offset)
+            data = stream.read(batch.length)
+    except FileNotFoundError as error:
+        gone = "the run's own plan is gone: another run may have taken over"
+        raise StorageError(log.child_url(name), gone) from error
     head = encode_rows([PlanRow._fields])
     for row in decode_table(PlanRow, io.BytesIO(head + data), log.child_url(name)):
         if row.action == Action.SEND:
             yield row
 
 
-def remove_older_plans(log: Store, realm_id: str, run_id: str) -> None:
-    """Keep the latest run's plan alone."""
+def older_plans(log: Store, realm_id: str, run_id: str) -> list[str]:
+    """The plans of other runs that are there: whoever asks as a run begins may remove them."""
     folder = runlog_folder(realm_id)
-    for name in log.list_names(folder):
-        if name.startswith("plan-") and f"{folder}/{name}" != plan_copy(realm_id, run_id):
-            log.remove(f"{folder}/{name}")
+    names = [f"{folder}/{name}" for name in log.list_names(folder) if name.startswith("plan-")]
+    return [name for name in names if name != plan_copy(realm_id, run_id)]

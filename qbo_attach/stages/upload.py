@@ -14,7 +14,6 @@ from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -43,9 +42,9 @@ from qbo_attach.stages.batches import (
     Batch,
     copy_plan,
     keep_plan,
+    older_plans,
     plan_copy,
     read_batch,
-    remove_older_plans,
 )
 from qbo_attach.stages.connection import (
     claim_log_dir,
@@ -61,7 +60,7 @@ from qbo_attach.storage.artifacts import read_table
 from qbo_attach.storage.done_file import DoneFile
 from qbo_attach.storage.files import Store
 from qbo_attach.storage.holder import this_holder
-from qbo_attach.storage.runlog import RunLog, StoredSegments, ended_here, utc_text
+from qbo_attach.storage.runlog import RunLog, StoredSegments, ended_here, new_run_id, utc_text
 
 _ROWS_A_SEGMENT = 5_000
 """Planned rows whose outcomes go into one segment, where they need no request."""
@@ -99,11 +98,6 @@ class Progress:
     wait_s: float
     expected: int
     wait_reason: str = ""
-
-
-def new_run_id() -> str:
-    """A run's id: UTC time, then a few letters so that two runs of one second differ."""
-    return f"{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:6]}"
 
 
 def check_verified(settings: Settings, log: Store) -> int:
@@ -157,6 +151,7 @@ class UploadRun:
         self._stop_reason: Exception | None = None
         self._to_send = 0
         self._known = self._doubts = self._settled = 0
+        self._older: list[str] = []
 
     def _serve(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -320,6 +315,8 @@ class UploadRun:
             plan_rows=plan.rows,
         )
         await self._session.start([started, *records])
+        # With the lease in hand: no run that began after this one has a plan yet.
+        self._older = older_plans(self._log, settings.realm_id, self.run_id)
         if self._known:
             await self._record_known(clock)
 
@@ -377,19 +374,23 @@ class UploadRun:
             # What was sent stays sent: the run has stopped, and its tables can still be derived.
             session.stop(StoppedError(f"{error}; run again to go on"))
         finally:
-            stopped = session.stopped
+            counts: dict[str, int] = {}
+            with suppress(StorageError):  # a run that took over may have removed the plan
+                counts = self._outcomes()
             self.result = UploadResult(
                 self.run_id,
-                self._outcomes(),
+                counts,
                 dict(session.company.requests_sent),
                 tuple(self.notes),
-                str(stopped) if stopped is not None else "",
+                str(session.stopped or ""),
             )
             await session.company.aclose()
             # Its folded log is large; what follows (the report) folds its own.
             self._session = None
-        with suppress(StorageError):  # one that is left over is removed by the next run
-            remove_older_plans(self._log, self.settings.realm_id, self.run_id)
+        # Without the lease they may be another run's; what is left over, the next one removes.
+        for name in self._older if session.writer.failure is None else ():
+            with suppress(StorageError):
+                self._log.remove(name)
 
     def _outcomes(self) -> dict[str, int]:
         """Each planned attachment's outcome in this run, counted."""

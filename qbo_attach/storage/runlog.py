@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from itertools import islice
 from typing import Protocol
 
@@ -378,6 +379,11 @@ def snapshot_seq(header: SegmentHeader) -> int:
     if header.is_snapshot and header.part == header.parts:
         return header.seq - header.part + 1
     return header.snapshot_seq
+
+
+def new_run_id() -> str:
+    """A run's id: UTC time, then a few letters so that two runs of one second differ."""
+    return f"{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:6]}"
 
 
 def utc_text(moment: datetime) -> str:

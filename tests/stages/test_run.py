@@ -9,12 +9,18 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from qbo_attach.core.errors import LeaseHeldError, RunLogDamagedError, SettingError
+from qbo_attach.core.errors import (
+    LeaseHeldError,
+    RunLogDamagedError,
+    SettingError,
+    StorageError,
+)
 from qbo_attach.core.tables import RUNLOG, RunLogRow
 from qbo_attach.fake_qbo.faults import Rule
 from qbo_attach.sample import read_expected
@@ -118,6 +124,30 @@ def test_an_answer_that_got_lost_is_adopted_and_not_sent_again(case: Case) -> No
     summary = case.run()
     assert summary.outcomes["adopted"] > 0
     assert case.differences(adopted_too=True) == []
+
+
+@pytest.mark.parametrize("own_plan_is_left", [True, False])
+def test_a_run_that_lost_its_lease_leaves_the_plan_of_the_one_that_took_over(
+    case: Case, own_plan_is_left: bool
+) -> None:
+    plan_only(case.settings())
+    run = UploadRun(case.settings())
+    with run:
+        folder = case.segments()[-1].parent
+        taken = folder / f"{len(case.segments()) + 1:08}.jsonl"
+        taken.write_bytes(b"of another run")
+        if not own_plan_is_left:
+            [own] = folder.glob("plan-*")
+            own.unlink()
+        other = folder / "plan-other.csv"
+        other.write_bytes(b"its plan")
+        for batch in run.batches:
+            with nullcontext() if own_plan_is_left else pytest.raises(StorageError, match="gone"):
+                assert run.send(batch) == 0
+    assert ("is taken by another run" if own_plan_is_left else "run again") in run.result.stopped
+    assert other.read_bytes() == b"its plan"
+    assert ("not_sent" in run.result.counts) == own_plan_is_left
+    assert case.attachables() == []
 
 
 def test_a_log_on_s3_that_only_storage_options_reach_has_its_tables(
