@@ -139,11 +139,16 @@ class GroupBytes:
 
 @dataclass(frozen=True, slots=True)
 class Matched:
-    """An answer's items by the key of their file; `missing` files have no item that is theirs."""
+    """An answer's items by the key of their file; `missing` files have no item that is theirs.
+
+    `guessed`: of those refused, the keys of the files that no fault's text mentions. Which of the
+    faults left over is whose is not known.
+    """
 
     made: dict[str, Attachable]
     refused: dict[str, Fault]
     missing: tuple[GroupFile, ...]
+    guessed: frozenset[str] = frozenset()
 
 
 def match_answer(
@@ -173,14 +178,18 @@ def match_answer(
     left = [file for file in files if file.key not in made]
     if strangers or len(faults) != len(left):
         return Matched(made, {}, tuple(left))
-    return Matched(made, _share_out(left, faults), ())
+    named, rest = _share_out(left, faults)
+    guessed = [file.key for file in left if file.key not in named]
+    refused = {**named, **dict(zip(guessed, rest, strict=True))}
+    return Matched(made, refused, (), frozenset(guessed) if len(guessed) > 1 else frozenset())
 
 
-def _share_out(files: list[GroupFile], faults: list[Fault]) -> dict[str, Fault]:
-    """Give each file one fault, first those whose text mentions the file's name or entity."""
+def _share_out(files: list[GroupFile], faults: list[Fault]) -> tuple[dict[str, Fault], list[Fault]]:
+    """The faults whose text mentions a file's name or entity, by its key; and the other faults."""
     refused: dict[str, Fault] = {}
     rest = list(faults)
-    for file in files:
+    # `my scan.pdf` before `scan.pdf`, which every text with the first mentions.
+    for file in sorted(files, key=lambda one: -len(one.sent_file_name)):
         ids = [ref.id for ref in file.refs]
         for fault in rest:
             words = f"{fault.message} {fault.detail}"
@@ -188,10 +197,7 @@ def _share_out(files: list[GroupFile], faults: list[Fault]) -> dict[str, Fault]:
                 refused[file.key] = fault
                 rest.remove(fault)
                 break
-    for file in files:
-        if file.key not in refused:
-            refused[file.key] = rest.pop(0)
-    return refused
+    return refused, rest
 
 
 @dataclass(slots=True)

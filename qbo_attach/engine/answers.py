@@ -42,11 +42,15 @@ class Answers:
         session.bytes.sent(group.size_bytes, duration_s)
         again: list[GroupFile] = []
         missing = list(matched.missing)
+        guessed = (faults.recovery(matched.refused[key]) for key in matched.guessed)
+        doubtful = matched.guessed if Recovery.IN_DOUBT in guessed else frozenset()
         for file in group.files:
             attachable = matched.made.get(file.key)
             fault = matched.refused.get(file.key)
             if attachable is not None:
                 self._made(group, file, attachable, answer, duration_s)
+            elif file.key in doubtful:
+                missing.append(file)
             elif fault is not None:
                 then = self._item_fault(group, file, fault, duration_s)
                 if then is Recovery.IN_DOUBT:

@@ -58,6 +58,21 @@ FAULT = Fault("6041", "Invalid file", "no")
 ONE, TWO, THREE = file(1), file(2), file(3)
 
 
+def test_a_fault_goes_to_the_longest_name_that_its_text_has() -> None:
+    short, long = file(1, name="scan.pdf"), file(2, name="my scan.pdf")
+    of_long, of_short = replace(FAULT, detail="my scan.pdf is bad"), replace(FAULT, code="2010")
+    matched = match_answer([short, long], [(None, of_short), (None, of_long)])
+    assert matched.refused == {"key1": of_short, "key2": of_long}
+    assert matched.guessed == frozenset()
+
+
+def test_faults_that_name_no_file_are_known_to_be_guessed() -> None:
+    named, other = replace(FAULT, detail="2.pdf is bad"), replace(FAULT, code="10000")
+    matched = match_answer([ONE, TWO, THREE], [(None, FAULT), (None, named), (None, other)])
+    assert matched.guessed == {"key1", "key3"}
+    assert matched.refused["key2"] is named
+
+
 # -- queue -----------------------------------------------------------------------------------
 
 

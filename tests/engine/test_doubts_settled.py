@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 
 from qbo_attach.core.chain import GroupFile
-from qbo_attach.core.model import Attachable
+from qbo_attach.core.model import Attachable, Fault
 from qbo_attach.engine.ports import SourceState
 from qbo_attach.engine.session import UploadSession
+from qbo_attach.qbo.wire import ItemAnswer, UploadAnswer
 from tests.engine.test_session import SETTLE_S, Company, Sources, World, outcomes
 
 
@@ -108,3 +110,31 @@ def test_requestids_of_a_run_that_goes_well_are_used_once() -> None:
     world = World()
     world.run()
     assert world.request_ids() == Counter(dict.fromkeys(world.request_ids(), 1))
+
+
+class TwoFaults(Company):
+    """Makes the first file of the first group, and answers all with faults that name no file."""
+
+    told = False
+
+    async def upload(self, *given: Any, **named: Any) -> UploadAnswer:
+        answer = await super().upload(*given, **named)
+        if self.told:
+            return answer
+        self.told = True
+        made = [one.attachable for one in answer.items]
+        self.held = [(at, one) for at, one in self.held if one not in made[1:]]
+        self.answered.clear()
+        odd = Fault("10000", "Unknown error", status=200)
+        bad = Fault("6041", "Invalid file", status=200)
+        items = (ItemAnswer(fault=bad), ItemAnswer(fault=odd), ItemAnswer(fault=bad))
+        return UploadAnswer(items, 200, "t", "")
+
+
+def test_a_fault_that_may_come_after_the_effect_is_any_files_where_none_is_named() -> None:
+    world = World()
+    world.company = TwoFaults(world.clock)
+    session = world.run()
+    assert not session.log.history.doubts
+    assert outcomes(session)["adopted"] == 1
+    assert world.held() == world.once
