@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from qbo_attach.core.chain import GroupFile, Recorded
 from qbo_attach.core.errors import StoppedError, StorageError
+from qbo_attach.core.history import SETTLED_LOOKS
 from qbo_attach.core.model import Attachable, Fault, Outcome, Recovery
 from qbo_attach.core.uploading import RefusalWatch, match_answer
 from qbo_attach.engine.groups import Group
@@ -141,10 +142,12 @@ class Answers:
     def _refused(self, group: Group, error: faults.RefusedError) -> None:
         """A whole request was refused: halves go on alone, so that one file holds up no other.
 
-        Of a resend the refusal may be this one's only (a proxy's, say): the looks go on.
+        Of a resend the refusal may be this one's only (a proxy's, say): the looks go on. Within a
+        good answer, nobody says that a fault comes before all effect.
         """
         self._not_done = 0
-        if group.may_come_late:
+        good = 200 <= error.fault.status < 300  # noqa: PLR2004
+        if group.may_come_late or (good and group.looks < SETTLED_LOOKS):
             self.in_doubt(group)
             return
         if len(group.files) == 1:

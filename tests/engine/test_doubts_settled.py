@@ -13,6 +13,7 @@ from qbo_attach.core.chain import GroupFile
 from qbo_attach.core.model import Attachable, Fault
 from qbo_attach.engine.ports import SourceState
 from qbo_attach.engine.session import UploadSession
+from qbo_attach.qbo.faults import RefusedError
 from qbo_attach.qbo.wire import ItemAnswer, UploadAnswer
 from tests.engine.test_session import SETTLE_S, Company, Sources, World, outcomes
 
@@ -138,3 +139,39 @@ def test_a_fault_that_may_come_after_the_effect_is_any_files_where_none_is_named
     assert not session.log.history.doubts
     assert outcomes(session)["adopted"] == 1
     assert world.held() == world.once
+
+
+@dataclass
+class RefusedInAGoodAnswer(Company):
+    """Answers the first group's requests with a whole fault and 200, after `makes` of its files."""
+
+    makes: int = 0
+    refused: str = ""
+
+    async def upload(self, *given: Any, **named: Any) -> UploadAnswer:
+        parts = given[0]
+        self.refused = self.refused or parts[0].marker
+        if self.refused not in [part.marker for part in parts]:
+            return await super().upload(*given, **named)
+        answer = await super().upload(*given, **named)
+        made = [one.attachable for one in answer.items]
+        self.held = [(at, one) for at, one in self.held if one not in made[self.makes :]]
+        self.answered.clear()
+        raise RefusedError(Fault("6000", "A business validation error", status=200))
+
+
+def test_what_a_refusal_within_a_good_answer_has_made_is_adopted() -> None:
+    world = World()
+    world.company = RefusedInAGoodAnswer(world.clock, makes=3)
+    session = world.run()
+    assert outcomes(session) == {"adopted": 3, "success": 4}
+    assert world.held() == world.once
+
+
+def test_a_refusal_within_a_good_answer_is_an_error_after_three_looks() -> None:
+    world = World()
+    world.company = RefusedInAGoodAnswer(world.clock)
+    session = world.run()
+    assert not session.log.history.doubts
+    assert outcomes(session) == {"error": 1, "success": 6}
+    assert set(world.held().values()) == {1}
