@@ -5,7 +5,9 @@ READY := $(VENV)/.ready
 export DO_NOT_TRACK = 1
 export PREFECT_SERVER_ANALYTICS_ENABLED = false
 
-.PHONY: demo ui test check format proofs bench bench-quick clean
+.PHONY: install demo ui test check format proofs bench bench-quick clean
+
+install: $(READY)
 
 demo: $(READY)
 	$(BIN)/python -m flows.demo

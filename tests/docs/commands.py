@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[2]
 RUNBOOK = ROOT / "docs" / "runbook.md"
 README = ROOT / "README.md"
 
-NOT_RUN = ("at Intuit", "in the checkout, at Intuit", "on S3", "with Prefect", "in the company's")
+NOT_RUN = ("at Intuit", "in the checkout", "on S3", "with Prefect", "in the company's")
 PORT = "8700"
 """The fake company's, in every page."""
 _RUN_ID = "20261124T073315Z-1a2b3c"

@@ -23,9 +23,9 @@ from tests.docs.commands import README, ROOT, RUNBOOK, Block, Line, Reader, bloc
 PAGES = (README, RUNBOOK)
 READMES_OWN = ("The same by hand", "Is it all there?", "Taking it back")
 SETTINGS = {name.upper() for name in Settings.model_fields}
-NEIGHBOURS = {"AWS_PROFILE", "AWS_DEFAULT_REGION"}
+NEIGHBOURS = {"AWS_PROFILE", "AWS_DEFAULT_REGION", "PATH"}
 """Variables of others that the runbook sets."""
-PROGRAMS = {"qbo-attach", "export", "cd", "mkdir", "prefect", ".venv/bin/pytest"}
+PROGRAMS = {"make", "qbo-attach", "export", "cd", "mkdir", "prefect", ".venv/bin/pytest"}
 NAMES_OF_OURS = re.compile(r"^(QBO|LEGACY|MAPPING|MATCH|DESKTOP|EXCLUDE|MIN|LEASE|DRAIN)_")
 
 
