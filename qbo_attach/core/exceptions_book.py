@@ -12,12 +12,15 @@ from collections.abc import Iterable, Sequence
 
 from qbo_attach.core.leftovers import LeftoverRow, Undecided
 from qbo_attach.core.overrides import DECISIONS_SHEET
+from qbo_attach.core.workbooks import read_sheets
 
 NAME = "exceptions.xlsx"
 DECISION_COLUMNS = (
     *("legacy_id", "legacy_entity_type", "entity_refs", "by_whom", "reason"),
     *("status", "client", "files", "example"),
 )
+ANSWERS = ("entity_refs", "by_whom")
+"""What a person fills."""
 MOST_FILES = 50_000
 """So many leftovers stand in the sheet; leftovers.csv has all."""
 
@@ -43,6 +46,22 @@ def exceptions_book(undecided: Iterable[Undecided], files: Iterable[LeftoverRow]
     written = io.BytesIO()
     book.save(written)
     return written.getvalue()
+
+
+def decided(stream: io.BufferedIOBase, url: str) -> int:
+    """How many rows of an exceptions.xlsx somebody has filled.
+
+    Raises:
+        TableError: it is no workbook.
+    """
+    filled = 0
+    for sheet in read_sheets(stream, url):
+        header = [name.strip().lower() for name in sheet.header]
+        answers = [header.index(name) for name in ANSWERS if name in header]
+        for _, cells in sheet.rows:
+            is_answer = sheet.name == DECISIONS_SHEET and any(cells[i].strip() for i in answers)
+            filled += is_answer
+    return filled
 
 
 def _add_sheet(

@@ -11,7 +11,7 @@ from itertools import islice
 
 from qbo_attach.core import tables
 from qbo_attach.core.errors import NotStartedError, QboAttachError
-from qbo_attach.core.exceptions_book import MOST_FILES, NAME, exceptions_book
+from qbo_attach.core.exceptions_book import MOST_FILES, NAME, decided, exceptions_book
 from qbo_attach.core.leftovers import (
     LEFTOVERS,
     LeftoverRow,
@@ -50,7 +50,8 @@ def run_leftovers(settings: Settings, to: str, *, copying: bool = True) -> Stage
         Counts by reason, and NOT_COPIED where a copy could not be made.
 
     Raises:
-        NotStartedError: the plan is not of the verification log, or `to` lies within FILES_DIR.
+        NotStartedError: the plan is not of the verification log, or `to` lies within FILES_DIR, or
+            holds a workbook that somebody has filled.
         StorageError: `to` cannot be written, or a stage was not run yet.
         RunLogDamagedError: the run log is not whole.
     """
@@ -60,6 +61,7 @@ def run_leftovers(settings: Settings, to: str, *, copying: bool = True) -> Stage
             f"--to {target.url}: lies within FILES_DIR, where the next inventory would find the "
             "copies; choose another folder"
         )
+    _keep_decisions(target)
     log = log_store(settings)
     check_log_dir(settings, log)
     history = read_chain(log, settings.realm_id).history
@@ -88,6 +90,21 @@ def run_leftovers(settings: Settings, to: str, *, copying: bool = True) -> Stage
         dict(counts),
         tuple(_notes(target, len(to_decide), counts)),
     )
+
+
+def _keep_decisions(target: Store) -> None:
+    """Refuse to write over what people have decided."""
+    url = target.child_url(NAME)
+    try:
+        with target.open_binary(NAME) as stream:
+            filled = decided(stream, url)
+    except FileNotFoundError:
+        return
+    if filled:
+        raise NotStartedError(
+            f"{url} holds {filled:,} rows that somebody has filled, and would be written anew: "
+            "choose another --to, and keep that file for MAPPING_OVERRIDES"
+        )
 
 
 def _notes(target: Store, to_decide: int, counts: Counter[str]) -> Iterator[str]:

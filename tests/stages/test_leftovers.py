@@ -90,6 +90,24 @@ def test_a_decided_sheet_goes_back_into_the_mapping(case: Case, tmp_path: Path) 
     assert after["excluded"] == before["excluded"] + files
 
 
+def test_a_workbook_that_somebody_has_filled_is_never_written_over(
+    case: Case, command: Command, tmp_path: Path
+) -> None:
+    case.run()
+    left = tmp_path / "left"
+    for _ in range(2):  # an empty one is written anew
+        run_leftovers(case.settings(), str(left), copying=False)
+    book = load_workbook(left / "exceptions.xlsx")
+    book["decisions"]["D2"].value = "Ann"
+    book.save(left / "exceptions.xlsx")
+    kept = (left / "exceptions.xlsx").read_bytes()
+    status, _, said = command("leftovers", "--to", str(left), "--index-only")
+    assert status == 2
+    assert "holds 1 rows that somebody has filled" in said
+    assert "another --to" in said
+    assert (left / "exceptions.xlsx").read_bytes() == kept
+
+
 def test_what_a_run_would_still_send_is_pointed_out(case: Case, tmp_path: Path) -> None:
     plan_only(case.settings())
     result = run_leftovers(case.settings(), str(tmp_path / "left"), copying=False)
