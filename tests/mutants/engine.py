@@ -7,6 +7,7 @@ from tests.mutants.trial import Mutant
 PROTOCOL = "tests/engine/test_protocol.py"
 RESENDS = "tests/engine/test_protocol_resends.py"
 SESSION = "tests/engine/test_session.py"
+SETTLED = "tests/engine/test_doubts_settled.py"
 UPLOADING = "tests/core/test_uploading.py"
 
 _SESSION = "qbo_attach/engine/session.py"
@@ -201,9 +202,41 @@ MUTANTS = (
         "a_refused_resend_ends_the_doubt",
         "a resend that is refused as a whole is an error although the first may come late",
         _ANSWERS,
-        "        if group.may_come_late:\n            self.in_doubt(group)\n            return\n",
-        "",
+        "        if group.may_come_late or (good",
+        "        if group.may_come_late and group.clean or (good",
         (RESENDS,),
+    ),
+    Mutant(
+        "a_refusal_within_a_good_answer_is_believed",
+        "a fault in place of the items, with 200, is taken for one that comes before all effect",
+        _ANSWERS,
+        "(good and group.looks < SETTLED_LOOKS)",
+        "(good and not group.files)",
+        (SETTLED,),
+    ),
+    Mutant(
+        "unnamed_faults_are_dealt_out_by_position",
+        "a fault that may come after the effect is one file's, though it names none",
+        _ANSWERS,
+        "if Recovery.IN_DOUBT in guessed else",
+        "if Recovery.IN_DOUBT in guessed and not group.files else",
+        (SETTLED,),
+    ),
+    Mutant(
+        "another_marker_is_asked_for",
+        "a group is looked for by the marker that is set now, not by the one that it carries",
+        _SETTLING,
+        "        return intent.marker != self._session.options.marker\n",
+        "        return not intent.files\n",
+        (SETTLED,),
+    ),
+    Mutant(
+        "a_look_is_counted_twice",
+        "two settled looks pass for three where the log is written between",
+        _SETTLING,
+        "            looks=looks,\n",
+        "            looks=doubt.settled_looks + 1,\n",
+        (SETTLED,),
     ),
     Mutant(
         "a_locked_company_gives_a_new_requestid",
