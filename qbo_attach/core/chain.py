@@ -33,6 +33,8 @@ class SegmentHeader:
     `snapshot_seq` is the number of the newest snapshot before this segment (0: none); a segment
     with `is_snapshot` holds the folded state instead of events, or the `part`th of `parts` of it;
     `snapshot_seq` then names the first part of a snapshot that is whole.
+    `unproven_since`: UTC at which the writer, or a run not long before it, first read the chain of
+    a holder that it took over from without proof that it is gone; "" if there was none.
     """
 
     seq: int
@@ -47,6 +49,7 @@ class SegmentHeader:
     format: int = 1
     part: int = 1
     parts: int = 1
+    unproven_since: str = ""
 
 
 @dataclass(unsafe_hash=True, slots=True)

@@ -228,6 +228,13 @@ def decode_header(data: bytes, url: str) -> SegmentHeader:
     return header
 
 
+def snapshot_seq(header: SegmentHeader) -> int:
+    """The first segment of the newest whole snapshot, as a segment of the chain tells; 0: none."""
+    if header.is_snapshot and header.part == header.parts:
+        return header.seq - header.part + 1
+    return header.snapshot_seq
+
+
 _REPEATED = ("qbo_entity_type", "outcome", "run_id", "store")
 """Cells that many rows of a snapshot share."""
 

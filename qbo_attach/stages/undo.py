@@ -37,12 +37,11 @@ from qbo_attach.stages.first_contact import check_expected
 from qbo_attach.stages.inputs import log_store
 from qbo_attach.stages.report import run_report
 from qbo_attach.storage.done_file import DoneFile
-from qbo_attach.storage.holder import this_holder
+from qbo_attach.storage.holder import new_run_id, this_holder
 from qbo_attach.storage.runlog import (
     RunLog,
     StoredSegments,
     ended_here,
-    new_run_id,
     read_chain,
     read_segments,
     utc_text,

@@ -59,8 +59,8 @@ from qbo_attach.stages.sources import StoredSources, store_name
 from qbo_attach.storage.artifacts import read_table
 from qbo_attach.storage.done_file import DoneFile
 from qbo_attach.storage.files import Store
-from qbo_attach.storage.holder import this_holder
-from qbo_attach.storage.runlog import RunLog, StoredSegments, ended_here, new_run_id, utc_text
+from qbo_attach.storage.holder import new_run_id, this_holder
+from qbo_attach.storage.runlog import RunLog, StoredSegments, ended_here, utc_text
 
 _ROWS_A_SEGMENT = 5_000
 """Planned rows whose outcomes go into one segment, where they need no request."""

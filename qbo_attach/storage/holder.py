@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+import uuid
+from datetime import datetime, timezone
 from enum import Enum
 from pathlib import Path
 
@@ -16,6 +18,11 @@ class Life(Enum):
     ALIVE = "alive"
     GONE = "gone"
     UNKNOWN = "unknown"
+
+
+def new_run_id() -> str:
+    """A run's id: UTC time, then a few letters so that two runs of one second differ."""
+    return f"{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:6]}"
 
 
 def this_holder() -> Holder:

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from itertools import islice
 from typing import Protocol
 
@@ -29,6 +28,7 @@ from qbo_attach.core.segments import (
     encode_segment,
     segment_name,
     segment_numbers,
+    snapshot_seq,
 )
 from qbo_attach.storage.digesting import digesting
 from qbo_attach.storage.done_file import DoneFile
@@ -44,6 +44,9 @@ SNAPSHOT_RECORDS = 50_000
 FIRST_BYTES = 1 << 20
 """So much of a segment is read first: the whole of most; of a part of a snapshot the header, since
 not every reader needs its rows, and eight such parts read ahead would take 200 MB."""
+
+UNPROVEN_S = 600.0
+"""So long the next runs are told of a holder not proven gone: what it sent has ended by then."""
 
 _READ_AHEAD = 8
 
@@ -242,12 +245,13 @@ class RunLog:
         self._seq = 0
         self._sha256 = ""
         self._snapshot_seq = 0
+        self._unproven_since = ""
         self._failed: Exception | None = None
         self.url = segments.url
         self.history = History()
         self.predecessor_unproven_since: float | None = None
-        """Monotonic time at which the chain of a holder not proven dead was first read; None: the
-        last holder released its lease or is proven dead."""
+        """Monotonic time at which the chain of a holder not proven dead was first read, by us or
+        by a run not long before; None: every holder released its lease or is proven dead."""
 
     async def open(self) -> History:
         """Read the chain and take the lease's right; nothing is written before `append`.
@@ -265,7 +269,17 @@ class RunLog:
             self._seq = chain.last.seq
             self._sha256 = chain.last_sha256
             self._snapshot_seq = snapshot_seq(chain.last)
+            self._heed(chain.last.unproven_since)
         return self.history
+
+    def _heed(self, since: str) -> None:
+        """Take on what an earlier run knew, by its clock: a holder before it is not proven gone."""
+        if since and self.predecessor_unproven_since is None:
+            then = datetime.fromisoformat(f"{since[:-1]}+00:00")
+            age_s = max(0.0, (self._clock.utcnow() - then).total_seconds())
+            if age_s < UNPROVEN_S:
+                self._unproven_since = since
+                self.predecessor_unproven_since = self._clock.monotonic() - age_s
 
     async def _outlast(self, last: SegmentHeader, first_read: float) -> None:
         """Return when the holder is gone for certain; raise when it lives."""
@@ -283,6 +297,8 @@ class RunLog:
             if successor in await self._segments.names():
                 raise LeaseHeldError(who)
         self.predecessor_unproven_since = first_read
+        watched_s = self._clock.monotonic() - first_read
+        self._unproven_since = utc_text(self._clock.utcnow() - timedelta(seconds=watched_s))
 
     async def append(self, records: Sequence[Record], *, release: bool = False) -> None:
         """Make records durable in the next segment, and renew (or release) the lease.
@@ -336,6 +352,7 @@ class RunLog:
             format=FORMAT if parts > 1 or any(isinstance(r, Deleting) for r in records) else 1,
             part=max(part, 1),
             parts=parts,
+            unproven_since=self._unproven_since,
         )
         data = encode_segment(header, records)
         name = segment_name(header.seq)
@@ -372,18 +389,6 @@ class RunLog:
     def segments(self) -> int:
         """How many segments the chain has."""
         return self._seq
-
-
-def snapshot_seq(header: SegmentHeader) -> int:
-    """The first segment of the newest whole snapshot, as a segment of the chain tells; 0: none."""
-    if header.is_snapshot and header.part == header.parts:
-        return header.seq - header.part + 1
-    return header.snapshot_seq
-
-
-def new_run_id() -> str:
-    """A run's id: UTC time, then a few letters so that two runs of one second differ."""
-    return f"{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:6]}"
 
 
 def utc_text(moment: datetime) -> str:
