@@ -60,7 +60,7 @@ def test_the_readmes_own_commands_run_as_they_are_written(reader: Reader) -> Non
     """Of the README, the run alone ends with another status than 0: it says so in words."""
     by_hand, *others = READMES_OWN
     for block in blocks(README, by_hand):
-        for line in block.lines:
+        for line in block.lines if not block.needs else []:
             status = reader.type(line.text)
             assert status == (1 if line.text == "qbo-attach run" else 0), reader.shown
     assert re.search(r"success +273\b", reader.shown)
