@@ -16,7 +16,6 @@ from qbo_attach.core.segments import decode_segment, encode_segment, segment_nam
 from qbo_attach.storage.files import Store
 from qbo_attach.storage.holder import Life, life_of, this_holder
 from qbo_attach.storage.runlog import (
-    UNPROVEN_S,
     RunLog,
     StoredSegments,
     ended_here,
@@ -220,35 +219,6 @@ def test_an_unknown_holder_is_taken_over_after_standing_still_for_a_whole_lease(
 
     clock.run(work())
     assert sorted(segments.held) == [segment_name(1), segment_name(2)]
-
-
-@pytest.mark.parametrize(("ends", "waits"), [("released", True), ("killed", True), ("late", False)])
-def test_a_holder_not_proven_gone_is_known_to_the_runs_after_the_one_that_took_over(
-    ends: str, waits: bool
-) -> None:
-    clock = VirtualClock()
-    segments = MemorySegments()
-
-    async def work() -> None:
-        await left_without_release(segments)
-        start = clock.now
-        taker = runlog(segments, clock)
-        await taker.open()
-        if ends == "killed":
-            await taker.append([refused("b")])
-        else:
-            await taker.append([refused("b")])
-            await taker.append_snapshot()
-        if ends == "late":
-            await clock.sleep(UNPROVEN_S)
-        for _ in range(2):
-            await clock.sleep(1.0)
-            next_one = runlog(segments, clock, life=Life.GONE)
-            await next_one.open()
-            assert next_one.predecessor_unproven_since == (pytest.approx(start) if waits else None)
-            await next_one.append([refused("c")], release=True)
-
-    clock.run(work())
 
 
 def test_an_unknown_holder_that_writes_meanwhile_keeps_the_lease() -> None:
