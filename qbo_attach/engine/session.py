@@ -132,7 +132,8 @@ class UploadSession:
         await self.writer.flush()
         now = self.clock.monotonic()
         unproven = self.log.predecessor_unproven_since
-        over = now if unproven is None else unproven + SEND_BY_S + 120.0
+        # Whoever came after that one has ended now, at the latest.
+        over = now if unproven is None else max(now, unproven + SEND_BY_S + 120.0)
         self.doubt_over = dict.fromkeys(self.log.history.doubts, over)
         self._changed = bool(self.log.history.doubts)
         work = [self.writer.keep(), self._dispatch(), *(self._sender() for _ in range(SENDERS))]

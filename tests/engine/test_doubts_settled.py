@@ -175,3 +175,18 @@ def test_a_refusal_within_a_good_answer_is_an_error_after_three_looks() -> None:
     assert not session.log.history.doubts
     assert outcomes(session) == {"error": 1, "success": 6}
     assert set(world.held().values()) == {1}
+
+
+@pytest.mark.parametrize("unproven_for_s", [0.0, 100.0, 400.0])
+def test_what_the_last_holder_left_is_settled_no_sooner_for_an_older_one_that_was_not_proven_gone(
+    unproven_for_s: float,
+) -> None:
+    world = World("crash_before")
+    world.run()
+    world.unproven_for_s = unproven_for_s
+    began = world.clock.now
+    times: list[float] = []
+    world.company.before_upload = lambda _: times.append(world.clock.now)
+    world.run()
+    assert world.held() == world.once
+    assert min(times) - began >= SETTLE_S + max(0.0, 180.0 - (unproven_for_s or 180.0))

@@ -163,6 +163,8 @@ class World:
         self.files = [file(n) for n in range(7)]
         self.sources = Sources()
         self.marker = "tag"
+        self.unproven_for_s = 0.0
+        """How long ago a holder was first seen that is not proven gone; 0: there is none."""
         self.segments.before_create = self._unless_crashed
 
     def _unless_crashed(self, _: str) -> None:
@@ -174,6 +176,8 @@ class World:
         self.company.crashed = False
         log = runlog(self.segments, self.clock, life=Life.GONE)
         await log.open()
+        if self.unproven_for_s:
+            log.predecessor_unproven_since = self.clock.monotonic() - self.unproven_for_s
         session = UploadSession(
             clock=self.clock,
             log=log,

@@ -108,7 +108,7 @@ MUTANTS = (
         "taken_over_group_is_settled_at_once",
         "a request of a process that may still live is taken for over",
         _SESSION,
-        "over = now if unproven is None else unproven + SEND_BY_S + 120.0",
+        "over = now if unproven is None else max(now, unproven + SEND_BY_S + 120.0)",
         "over = now",
         (PROTOCOL,),
     ),
