@@ -86,13 +86,15 @@ class Copy:
         """Change the copy, run the mutant's tests, change it back.
 
         Raises:
-            RuntimeError: the tests could not be run at all.
+            RuntimeError: the tests could not be run at all, or did not end.
         """
         path = self.folder / mutant.path
         text = path.read_text("utf-8")
         path.write_text(mutant.applied_to(text), "utf-8")
         try:
             ended = self.run(mutant.tests)
+        except subprocess.TimeoutExpired as late:
+            raise RuntimeError(f"{mutant.name}: its tests do not end in {_TIME_S} s") from late
         finally:
             path.write_text(text, "utf-8")
         told = ended.stdout + ended.stderr

@@ -14,6 +14,8 @@ T = TypeVar("T")
 _START = datetime(2026, 11, 24, 4, 0, tzinfo=timezone.utc)
 _QUIET_TURNS = 30
 """Turns of the event loop after which nothing more will happen by itself (no I/O in play)."""
+_LONGEST_S = 24 * 3600.0
+"""The longest work here ends within a quarter of an hour; what beats on after a day never ends."""
 
 
 class VirtualClock:
@@ -39,11 +41,17 @@ class VirtualClock:
         await future
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run to the end, jumping from timer to timer."""
+        """Run to the end, jumping from timer to timer.
+
+        Raises:
+            AssertionError: the work never ends: nothing is left that could wake it, or all that
+                happens for a day is that its timers go off.
+        """
         return asyncio.run(self._drive(work))
 
     async def _drive(self, work: Coroutine[Any, Any, T]) -> T:
         task = asyncio.ensure_future(work)
+        give_up_at = self.now + _LONGEST_S
         while not task.done():
             for _ in range(_QUIET_TURNS):
                 await asyncio.sleep(0)
@@ -52,6 +60,9 @@ class VirtualClock:
             if not self._timers:
                 task.cancel()
                 raise AssertionError("everything waits, and no timer is set")
+            if self.now > give_up_at:
+                task.cancel()
+                raise AssertionError("the work goes on for a day, and does not end")
             moment, _, future = heapq.heappop(self._timers)
             if not future.done():
                 self.now = max(self.now, moment)

@@ -167,11 +167,11 @@ async def test_a_released_lease_is_taken_at_once() -> None:
     assert taker.predecessor_unproven_since is None
 
 
-async def test_a_holder_that_lives_keeps_the_lease() -> None:
-    segments = MemorySegments()
-    await left_without_release(segments, this_holder())
+def test_a_holder_that_lives_keeps_the_lease() -> None:
+    clock, segments = VirtualClock(), MemorySegments()
+    clock.run(left_without_release(segments, this_holder()))
     with pytest.raises(LeaseHeldError, match=str(this_holder().pid)):
-        await runlog(segments).open()
+        clock.run(runlog(segments, clock).open())
 
 
 async def test_a_run_that_ended_in_this_process_does_not_keep_the_lease_from_the_next() -> None:
