@@ -129,7 +129,7 @@ def _is_at(done: Done, entities: Entities) -> bool:
 
 
 async def read_all(company: Holdings, held: int, begin: Callable[[], Taker]) -> Taker:
-    """All attachables; again where a deletion meanwhile has moved the pages.
+    """All attachables; again where they are fewer than QBO says that it has.
 
     Args:
         company: QBO.

@@ -12,8 +12,8 @@ from qbo_attach.engine.ports import Inspected
 async def take_stock(company: Inspected, begin: Callable[[], Accounts]) -> Accounts:
     """Page through all attachables; ask once more, by id, for those that did not turn up.
 
-    Pages are cut by position, so that one may slip from page to page while somebody adds or
-    deletes others. An id that is asked for and not shown is not there.
+    What is told as missing was asked for by itself: whatever the pages left out, an id that is
+    asked for and not shown is not there.
 
     Args:
         company: QBO.

@@ -25,6 +25,7 @@ from qbo_attach.qbo.exchange import Exchange
 from qbo_attach.qbo.faults import UNREADABLE, InDoubtError, RefusedError
 from qbo_attach.qbo.multipart import MAX_REQUEST_BYTES, MarkerField, UploadPart, lay_out
 from qbo_attach.qbo.pacing import Pacer
+from qbo_attach.qbo.paging import rows_by_id, rows_of_short_pages
 from qbo_attach.qbo.realm import Realm, TokenSource
 from qbo_attach.qbo.wire import Request, UploadAnswer
 
@@ -136,30 +137,27 @@ class QboClient:
         entity: str,
         where: str = "",
         page_size: int = wire.PAGE_ROWS,
-        order: str = "",
         *,
         columns: str = "*",
         short_pages: bool = False,
     ) -> AsyncIterator[dict[str, Any]]:
-        """All rows of an entity, page by page, until one is not full.
+        """All rows of an entity, page by page: by Id, each once whatever is deleted meanwhile.
 
-        `short_pages`: until one is empty, or the one before again: for an entity whose paging
-        is not documented, so that its pages may be shorter than asked for, or all of it.
+        `short_pages`: in QBO's own order, for an entity whose paging is not documented.
+
+        Raises:
+            QboError: QBO refused, every try failed, or rows are deleted faster than they are read.
         """
-        start = 1
-        before: tuple[dict[str, Any], ...] = ()
-        while True:
+        order = "" if short_pages else "Id"
+
+        async def read(start: int) -> Sequence[dict[str, Any]]:
             statement = wire.select_page(
                 entity, where, start=start, rows=page_size, order=order, columns=columns
             )
-            rows = (await self._page(statement, entity)).rows
-            if short_pages and rows == before:
-                return
-            for row in rows:
-                yield row
-            if not rows or (len(rows) < page_size and not short_pages):
-                return
-            start, before = start + len(rows), rows
+            return (await self._page(statement, entity)).rows
+
+        async for row in rows_of_short_pages(read) if short_pages else rows_by_id(read, page_size):
+            yield row
 
     async def entities_there(
         self, entity: str, ids: Sequence[str], *, named: bool
@@ -179,7 +177,7 @@ class QboClient:
 
         async def look(*where: str) -> None:
             condition = " AND ".join([*where, *active_too])
-            async for row in self.query_all(entity, condition, order="Id", columns=columns):
+            async for row in self.query_all(entity, condition, columns=columns):
                 if (one := text_of(get(row, "Id"))) in wanted:
                     found[one] = get(row, "Active") is not False
 
@@ -376,7 +374,7 @@ class QboClient:
             return
 
     async def _attachables(self, where: str) -> AsyncIterator[Attachable]:
-        async for row in self.query_all("Attachable", where, order="Id"):
+        async for row in self.query_all("Attachable", where):
             attachable = attachable_from_json(row)
             if attachable is not None:
                 yield attachable

@@ -129,7 +129,7 @@ async def _read(settings: Settings, types: Sequence[str]) -> tuple[list[QboRow],
     async with _asked(settings) as client:
         for kind in types:
             where = _INACTIVE_TOO if kind in LIST_TYPES else ""
-            async for record in client.query_all(kind, where, order="Id"):
+            async for record in client.query_all(kind, where):
                 row = entity_row(kind, record)
                 if row is not None:
                     rows.append(_shared(row, texts))

@@ -178,4 +178,12 @@ MUTANTS = (
             "tests/storage/test_store.py::TestCreateOnce::test_the_second_create_finds_the_first[moto]",
         ),
     ),
+    Mutant(
+        "pages_are_cut_by_position",
+        "a row that moves up because another is deleted is never seen",
+        "qbo_attach/qbo/paging.py",
+        "if before and seen < 0:",
+        "if before and seen < -1:",
+        ("tests/qbo/test_paging.py",),
+    ),
 )

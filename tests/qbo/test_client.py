@@ -254,8 +254,27 @@ async def test_all_pages_are_read(client: QboClient, fake: RunningFake) -> None:
     have = len([one async for one in client.all_attachables()])
     for number in range(7):
         fake.company.control.seed({"FileName": f"{number}.txt", "text": "x"}, fake.realm)
-    rows = [row async for row in client.query_all("Attachable", page_size=3, order="Id")]
+    rows = [row async for row in client.query_all("Attachable", page_size=3)]
     assert len({row["Id"] for row in rows}) == len(rows) == have + 7
+
+
+async def test_an_attachable_is_seen_though_another_went_and_one_came_while_pages_were_read(
+    client: QboClient, fake: RunningFake
+) -> None:
+    def add(number: int) -> None:
+        fake.company.control.seed({"FileName": f"{number}.txt", "text": "x"}, fake.realm)
+
+    for number in range(8):
+        add(number)
+    there = [one async for one in client.all_attachables()]
+    seen: list[str] = []
+    async for row in client.query_all("Attachable", page_size=4):
+        seen.append(row["Id"])
+        if len(seen) == 3:
+            assert await client.delete_unchanged(there[0])
+            add(99)
+    assert len(seen) == len(set(seen))
+    assert {one.id for one in there} <= set(seen)
 
 
 @pytest.mark.parametrize("needs_type", [True, False])
