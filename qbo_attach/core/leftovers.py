@@ -9,7 +9,7 @@ from typing import NamedTuple
 from qbo_attach.core.errors import NotStartedError
 from qbo_attach.core.exclusions import JUNK
 from qbo_attach.core.history import History
-from qbo_attach.core.model import Action, Outcome, Status
+from qbo_attach.core.model import REFUSED_TOO, SAME_AS, Action, Outcome, Status
 from qbo_attach.core.remedies import meaning
 from qbo_attach.core.tables import PlanRow, VerificationRow
 
@@ -21,7 +21,6 @@ _AS_OUTCOMES = {
     Action.FILE_MISSING.value: Outcome.FILE_MISSING.value,
     Action.SOURCE_CHANGED.value: Outcome.SOURCE_CHANGED.value,
 }
-_SAME_AS = "same content as "
 
 DECIDABLE = frozenset(
     {
@@ -95,9 +94,11 @@ def _why_not_there(row: PlanRow, history: History) -> tuple[str, str]:
     if row.action in _IN_QBO or history.rows.at_path(path) is not None:
         return "", ""
     if row.action == Action.DUPLICATE_CONTENT:
-        other = row.reason.removeprefix(_SAME_AS)
+        other = row.reason.removeprefix(SAME_AS)
         if history.rows.at_path(other) is not None:
             return "", ""
+        if other in history.refused:
+            return Outcome.ERROR.value, row.reason + REFUSED_TOO
     refused = history.refused.get(path)
     if path in history.doubt_of_path:
         return Outcome.IN_DOUBT.value, "QBO has not yet been asked what arrived"

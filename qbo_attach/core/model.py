@@ -47,6 +47,13 @@ class Action(StrEnum):
     REFUSED = "refused"
 
 
+SAME_AS = "same content as "
+"""How the reason of `duplicate_content` begins; the path of the other attachment follows."""
+
+REFUSED_TOO = ", which QBO refused"
+"""What comes behind that path where the other attachment is not there."""
+
+
 class Outcome(StrEnum):
     """What became of an attachment in a run: exactly one each."""
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from qbo_attach.core.chain import Facts, GroupFile, Recorded, entity_refs
 from qbo_attach.core.history import History
-from qbo_attach.core.model import Action, Outcome
+from qbo_attach.core.model import SAME_AS, Action, Outcome
 from qbo_attach.core.naming import folded
 from qbo_attach.core.tables import PlanRow
 
@@ -26,6 +26,9 @@ OUTCOME_OF: dict[str, Outcome] = {
     Action.SEND: Outcome.NOT_SENT,
 }
 """The outcome of a planned row that the run did nothing with (or had not yet reached)."""
+
+_UNSENT = frozenset({Outcome.FILE_MISSING, Outcome.SOURCE_CHANGED, Outcome.NOT_SENT})
+"""After these the next run may well send another file of the same content."""
 
 
 def outcome_so_far(row: PlanRow, ended: Mapping[int, str], history: History) -> str:
@@ -44,7 +47,20 @@ def outcome_so_far(row: PlanRow, ended: Mapping[int, str], history: History) -> 
         if done is not None and done.path == row.file_path:
             # Another run did it after this plan was made.
             return Outcome.SKIPPED_ALREADY_UPLOADED.value
+    if row.action == Action.DUPLICATE_CONTENT:
+        return _outcome_of_twin(row, ended, history)
     return planned.value
+
+
+def _outcome_of_twin(row: PlanRow, ended: Mapping[int, str], history: History) -> str:
+    """A duplicate is one of something that is there: it shares what became of a failed one."""
+    other = row.reason.removeprefix(SAME_AS)
+    if history.rows.at_path(other) is None:
+        if other in history.refused:
+            return Outcome.ERROR.value
+        if ended.get(hash(other)) in _UNSENT:
+            return Outcome.NOT_SENT.value
+    return Outcome.DUPLICATE_CONTENT.value
 
 
 def group_file(row: PlanRow) -> GroupFile:

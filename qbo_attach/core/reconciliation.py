@@ -16,7 +16,7 @@ from qbo_attach.core.chain import Done
 from qbo_attach.core.differences import Finding, State, local_change, refs_of, table_row
 from qbo_attach.core.existing import UNKNOWN, small_id
 from qbo_attach.core.file_types import extension_of
-from qbo_attach.core.model import Status
+from qbo_attach.core.model import SAME_AS, Status
 from qbo_attach.core.sampling import CONFIDENCE, drawn, upper_bound
 from qbo_attach.core.strangers import Seen
 from qbo_attach.core.tables import ReconciliationRow, VerificationRow
@@ -211,7 +211,7 @@ class Comparison:
         path = row.file_path
         finding = self._findings.get(path)
         if finding is None and path in self._twins:
-            finding = Finding(State.DUPLICATE_CONTENT, f"same content as {self._twins[path]}")
+            finding = Finding(State.DUPLICATE_CONTENT, SAME_AS + self._twins[path])
         elif finding is None:
             refused = self._history.refused.get(path)
             finding = Finding(State.NOT_UPLOADED, refused.error if refused else "never sent")

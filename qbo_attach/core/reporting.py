@@ -11,6 +11,7 @@ from qbo_attach.core.errors import NotStartedError
 from qbo_attach.core.history import History
 from qbo_attach.core.model import (
     NEEDS_PERSON_OUTCOMES,
+    REFUSED_TOO,
     RUN_AGAIN_OUTCOMES,
     Action,
     Outcome,
@@ -106,9 +107,12 @@ class Telling:
                 yield told.outcome, told
 
     def _planned(self, row: PlanRow, run: RunStarted) -> RunLogRow:
-        outcome = outcome_so_far(row, {}, self.history)
+        outcome = outcome_so_far(row, self.ended, self.history)
         request_id = self.history.doubt_of_path.get(row.file_path, "")
         key = row.idempotency_key
+        reason = row.reason
+        if outcome == Outcome.ERROR and row.action == Action.DUPLICATE_CONTENT:
+            reason += REFUSED_TOO
         known = row.qbo_attachable_id if row.action == Action.SKIP else ""
         cells = (
             run.at,
@@ -120,7 +124,7 @@ class Telling:
             row.file_name,
             row.file_path,
             "",
-            row.reason,
+            reason,
             "",
             outcome,
             row.client,

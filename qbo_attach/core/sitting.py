@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from qbo_attach.core.chain import Done, GroupFile
 from qbo_attach.core.done import State
 from qbo_attach.core.existing import Wanting
-from qbo_attach.core.model import Action, Outcome
+from qbo_attach.core.model import SAME_AS, Action, Outcome
 from qbo_attach.core.naming import digest_names, folded
 from qbo_attach.core.tables import VerificationRow
 
@@ -364,4 +364,4 @@ class Sitting:
 
 
 def _duplicate(path: str, digest: str) -> Decision:
-    return Decision(Action.DUPLICATE_CONTENT, f"same content as {path}", sha256=digest)
+    return Decision(Action.DUPLICATE_CONTENT, SAME_AS + path, sha256=digest)

@@ -11,7 +11,6 @@ import datetime as dt
 import hashlib
 import json
 import random
-import resource
 import sys
 import time
 from pathlib import Path
@@ -20,6 +19,7 @@ from qbo_attach.core.matching.forms import plain_amount
 from qbo_attach.core.matching.groups import QboRow
 from qbo_attach.settings import Settings, load_settings
 from qbo_attach.stages.matching import run_matching
+from tests.peak import peak_bytes
 
 KINDS = (("Bill", "Bill"), ("Invoice", "Invoice"), ("Check", "Purchase"))
 
@@ -86,8 +86,7 @@ def main() -> None:
     before = time.process_time()
     result = run_matching(settings(folder))
     assert result.counts["rows"] > 0.5 * rows, result.counts
-    most_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(f"{time.process_time() - before:.2f} {most_kib / 1024:.0f}")
+    print(f"{time.process_time() - before:.2f} {peak_bytes() / 2**20:.0f}")
 
 
 if __name__ == "__main__":

@@ -80,6 +80,7 @@ def test_a_duplicate_is_there_if_its_twin_is() -> None:
     plan = [plan_row("a"), plan_row("b", "duplicate_content", "same content as a")]
     assert found(plan, history(("a", "success"))) == {}
     assert found(plan, history()) == {"a": "not_sent", "b": "not_sent"}
+    assert found(plan, history(("a", "error"))) == {"a": "error", "b": "error"}
 
 
 def test_every_row_that_is_not_ok_is_left_over_with_its_remedy() -> None:

@@ -283,10 +283,11 @@ def test_a_killed_process_keeps_what_it_answered(tmp_path: Path) -> None:
 def test_files_near_100_mb_pass_through_in_bounded_memory() -> None:
     """Ten of them at once would not fit either, were they held: the peak is of the process."""
     code = (
-        "import json, resource, sys\n"
+        "import json, sys\n"
         "from qbo_attach.fake_qbo import running\n"
         "import httpx\n"
-        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "from tests.peak import Peak\n"
+        "peak = Peak()\n"
         "def body():\n"
         '    yield b\'--B\\r\\nContent-Disposition: form-data; name="file_content_1"; filename="a.pdf"\\r\\n\\r\\n\'\n'
         "    for n in range(95):\n"
@@ -296,11 +297,15 @@ def test_files_near_100_mb_pass_through_in_bounded_memory() -> None:
         "    headers = {'Authorization': 'Bearer t', 'Content-Type': 'multipart/form-data; boundary=B'}\n"
         "    httpx.post(f'{fake.base_url}/v3/company/{fake.realm}/upload', content=body(), headers=headers, timeout=60)\n"
         "    row = fake.ledger()['attachables'][0]\n"
-        "after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-        "json.dump([row['Size'], row['sha256'], (after - before) * 1024], sys.stdout)\n"
+        "json.dump([row['Size'], row['sha256'], peak.grown_bytes()], sys.stdout)\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+        cwd=Path(__file__).parents[2],
     )
     size, sha256, grown = json.loads(done.stdout)
     expected = hashlib.sha256()

@@ -11,6 +11,8 @@ import pytest
 from openpyxl import load_workbook
 
 from qbo_attach.core.leftovers import LEFTOVERS, LeftoverRow
+from qbo_attach.core.model import REFUSED_TOO, SAME_AS
+from qbo_attach.core.tables import RUNLOG, RunLogRow
 from qbo_attach.fake_qbo.faults import Rule
 from qbo_attach.stages.leftovers import run_leftovers
 from qbo_attach.storage.artifacts import read_table
@@ -178,3 +180,27 @@ def test_leftovers_go_to_s3_as_well(
     assert (
         result.counts["unsupported_file_type"] == case.sample.status_counts["unsupported_file_type"]
     )
+
+
+def test_twins_of_a_refused_file_are_told_as_refused_until_it_is_there(
+    case: Case, tmp_path: Path
+) -> None:
+    case.fake.company.plan.add(
+        [Rule("refused", endpoint="upload", file_name="scan.pdf", code="6000")]
+    )
+    refused = case.run()
+    log = read_table(Store(case.sample.log_dir), RUNLOG, RunLogRow)
+    told = {row.file_path: row for row in log}
+    twins = [row for row in told.values() if row.error.startswith(SAME_AS)]
+    lost = [row for row in twins if row.error.endswith(REFUSED_TOO)]
+    assert {row.outcome for row in lost} == {"error"}
+    others = [row.error[len(SAME_AS) : -len(REFUSED_TOO)] for row in lost]
+    assert {told[path].outcome for path in others} == {"error"}
+    assert refused.outcomes["error"] == len(lost) + len(set(others))
+    assert "not_sent" not in refused.outcomes
+    run_leftovers(case.settings(), str(tmp_path / "left"), copying=False)
+    assert {row.file_path for row in lost} <= {row.file_path for row in rows(tmp_path / "left")}
+    case.fake.company.plan.rules.clear()
+    assert "error" not in case.run().outcomes
+    case.run()
+    assert case.differences(second_run=True) == []
