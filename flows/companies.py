@@ -24,7 +24,7 @@ _TOLD_AT_MOST = 50
 class Company:
     """One company: a row of the list. Field names are the columns.
 
-    `mapping_source` and `mapping_overrides` may be ""; the rest is needed.
+    What has a default may be "", which leaves the workers' value; the rest is needed.
     """
 
     name: str
@@ -34,6 +34,7 @@ class Company:
     log_dir: str
     mapping_source: str = ""
     mapping_overrides: str = ""
+    expect_company_name: str = ""
 
     def parameters(self) -> dict[str, str]:
         """What a run of `migrate` is given."""
@@ -44,7 +45,7 @@ class Company:
 
 COLUMNS = tuple(field.name for field in fields(Company))
 _NEEDED = COLUMNS[:5]
-_URLS = COLUMNS[2:]
+_URLS = COLUMNS[2:7]
 _ITS_OWN = ("name", "realm_id", "data_dir", "log_dir")
 """No two companies may share these."""
 

@@ -86,6 +86,7 @@ def migrate(  # noqa: PLR0913, PLR0917 - the form in the UI: flat
     log_dir: Url = "",
     mapping_source: Url = "",
     mapping_overrides: Url = "",
+    expect_company_name: Annotated[str, Field(max_length=100)] = "",
     dry_run: bool = False,
     canary: Annotated[int, Field(ge=0, le=1_000)] = 0,
     refresh: bool = False,
@@ -111,6 +112,8 @@ def migrate(  # noqa: PLR0913, PLR0917 - the form in the UI: flat
         mapping_source: URL of a mapping table, qbo or match. Empty: MAPPING_SOURCE, or without that
             mapping_export.csv in data_dir as it is.
         mapping_overrides: URL of a table of decisions, applied last. Empty: MAPPING_OVERRIDES.
+        expect_company_name: The company's name in QuickBooks Online, to the letter: nothing is sent
+            to one of another name. Empty: EXPECT_COMPANY_NAME.
         dry_run: Stop after the plan. Nothing is sent.
         canary: Send so many attachments first, as unlike as can be, compare what QuickBooks Online
             gives back, and end. Run again without it to send the rest. 0: no canary.
@@ -127,6 +130,7 @@ def migrate(  # noqa: PLR0913, PLR0917 - the form in the UI: flat
         "qbo_realm_id": realm_id,
         "mapping_source": mapping_source,
         "mapping_overrides": mapping_overrides,
+        "expect_company_name": expect_company_name,
         "allow_shrink": allow_shrink or None,
         "accept_coverage": accept_coverage or None,
         "skip_refused": skip_refused or None,

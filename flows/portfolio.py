@@ -68,6 +68,7 @@ async def portfolio(
     at_once: Annotated[int, Field(ge=1, le=100)] = 4,
     runs_after_crash: Annotated[int, Field(ge=0, le=5)] = 1,
     dry_run: bool = False,
+    canary: Annotated[int, Field(ge=0, le=1_000)] = 0,
     refresh: bool = False,
     deployment: Annotated[str, Field(pattern=r"^[^/]+/[^/]+$")] = "migrate/local",
 ) -> State[Any]:
@@ -78,10 +79,13 @@ async def portfolio(
 
     Args:
         companies: The list: absolute path or URL of a CSV or YAML file with the columns name,
-            realm_id, files_dir, data_dir, log_dir, mapping_source, mapping_overrides.
+            realm_id, files_dir, data_dir, log_dir, mapping_source, mapping_overrides,
+            expect_company_name; the last three may be absent.
         at_once: How many companies are under way at one time, at most.
         runs_after_crash: How often a company whose run crashed (a worker died) is started anew.
         dry_run: Stop each company after its plan. Nothing is sent.
+        canary: Send so many attachments of each company first, compare them, and end. Run again
+            without it to send the rest.
         refresh: Run the cached stages (mapping, verify) of each company again.
         deployment: The deployment that is run for each company.
     """
@@ -90,7 +94,7 @@ async def portfolio(
     except QboAttachError as error:
         return Failed(message=f"Nothing was started. {error}")
     get_run_logger().info("%s companies, %s at once", len(found), at_once)
-    chosen = {"dry_run": dry_run, "refresh": refresh}
+    chosen = {"dry_run": dry_run, "canary": canary, "refresh": refresh}
     ended = await _Runs(deployment, chosen, runs_after_crash, len(found)).of(found, at_once)
     with harmless():
         await acreate_table_artifact(

@@ -44,6 +44,21 @@ def test_a_csv_and_a_yaml_list_say_the_same(tmp_path: Path) -> None:
     assert read_companies(written(tmp_path, semicolons + rest, "other.csv")) == BOTH
 
 
+def test_a_company_says_which_name_it_expects_and_what_it_leaves_empty_is_no_parameter(
+    tmp_path: Path,
+) -> None:
+    text = HEADER.replace("\n", ",Expect_Company_Name\n") + ACME.replace("\n", ',"Acme, Inc."\n')
+    (acme,) = read_companies(written(tmp_path, text))
+    assert acme.parameters() == {
+        "company": "Acme",
+        "realm_id": "123",
+        "files_dir": "/srv/a/files",
+        "data_dir": "/srv/a/data",
+        "log_dir": "/srv/a/log",
+        "expect_company_name": "Acme, Inc.",
+    }
+
+
 def test_every_problem_of_every_row_is_told_at_once(tmp_path: Path) -> None:
     text = (
         HEADER

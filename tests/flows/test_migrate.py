@@ -95,6 +95,13 @@ def test_bad_settings_fail_with_the_variable_and_send_nothing(
     assert case.uploads() == 0
 
 
+def test_nothing_is_sent_to_a_company_of_another_name_than_the_run_expects(case: Case) -> None:
+    state = case.run(expect_company_name="Somebody Else")
+    assert state.is_failed()
+    assert "EXPECT_COMPANY_NAME=Somebody Else" in (state.message or "")
+    assert case.uploads() == 0
+
+
 def test_a_defect_fails_the_run_says_so_and_says_what_to_do_next(
     case: Case, monkeypatch: pytest.MonkeyPatch
 ) -> None:

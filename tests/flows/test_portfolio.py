@@ -18,12 +18,13 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.exceptions import ParameterTypeError
 
 from flows.portfolio import _patiently, portfolio
-from qbo_attach.fake_qbo import FakeOptions, running
+from qbo_attach.fake_qbo import Behaviour, FakeOptions, running
 from qbo_attach.sample import make_sample
 from tests.flows.stack import Stack, children, each_once, kill, wait_until
 
 COMPANIES = 20
 PER_COMPANY = 93
+NAME = "Acme Tools"
 
 
 def listed(folder: Path, count: int) -> str:
@@ -149,3 +150,36 @@ def test_twenty_companies_on_four_workers_complete_though_one_worker_is_killed(
     assert {row["state"] for row in rows} == {"NeedsPerson"}
     assert sum(row["runs"] for row in rows) in (COMPANIES, COMPANIES + 1)
     print(f"{COMPANIES} companies on 4 workers, one killed: {took:.0f} s")
+
+
+@pytest.mark.proof
+@pytest.mark.prefect
+@pytest.mark.timeout(300)
+def test_each_company_gets_its_canary_and_none_of_another_name_is_sent_to(
+    stack: Stack, tmp_path: Path
+) -> None:
+    lines = Path(listed(tmp_path, 2)).read_text().splitlines()
+    with (
+        running(FakeOptions(realm="1,2", behaviour=Behaviour(company_name=NAME))) as company,
+        ExitStack() as workers,
+    ):
+        path = tmp_path / "named.csv"
+        right, wrong = lines[1] + f",{NAME}", lines[2] + ",Somebody Else"
+        path.write_text("\n".join([f"{lines[0]},expect_company_name", right, wrong]))
+        settings = {
+            "LEGACY_CLIENTS": "*",
+            "QBO_BASE_URL": company.base_url,
+            "QBO_ACCESS_TOKEN": "any",
+        }
+        workers.enter_context(stack.worker("parent", "qbo-attach-portfolio", **settings))
+        workers.enter_context(stack.worker("worker", **settings))
+        parent = stack.start("portfolio/default", companies=str(path), canary=5)
+        state = stack.ended(parent, 240)
+        assert state["type"] == "FAILED", state
+        assert "1 of 2 companies did not complete: Company 2" in state["message"]
+        assert len(company.ledger()["attachables"]) == 5
+    only = {"flow_run_id": {"any_": [parent]}, "type": {"any_": ["table"]}}
+    (table,) = stack.ask("/artifacts/filter", {"artifacts": only})
+    rows = json.loads(table["data"]) if isinstance(table["data"], str) else table["data"]
+    assert [row["state"] for row in rows] == ["Canary", "Failed"]
+    assert "EXPECT_COMPANY_NAME" in rows[1]["what happened, what next"]
