@@ -15,6 +15,9 @@ SILENT_S = 90
 PENDING_S = 300
 """A worker took the run and nothing came of it: a process begins within 20 s, a container later."""
 
+FAILURES = {"Failed", "Crashed", "CanaryFailed"}
+"""Names of the states in which a run of ours ends that did not come to its end."""
+
 _RUNS = {"prefect.resource.id": "prefect.flow-run.*"}
 _OURS = {
     "prefect.resource.name": ["migrate", "portfolio", "reconcile"],
@@ -76,7 +79,7 @@ def finished_runs(block_id: UUID) -> list[AutomationCore]:
     """Tell a notification block of each run that came to its end, and of each that did not."""
     return [
         _notification("qbo-attach: tell of completed runs", {"Completed", "NeedsPerson"}, block_id),
-        _notification("qbo-attach: tell of failed runs", {"Failed", "Crashed"}, block_id),
+        _notification("qbo-attach: tell of failed runs", FAILURES, block_id),
     ]
 
 

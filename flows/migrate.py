@@ -237,7 +237,7 @@ def _shown(settings: Settings, first: Canary) -> State[Any]:
     see = f"see the artifact canary-{settings.realm_id}"
     if unlike:
         return Failed(
-            name="Canary",
+            name="CanaryFailed",
             message=f"{unlike:,} of {len(first.files):,} attachments are not in QuickBooks Online "
             f"as they were sent: {see}. The rest was not sent.",
         )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from deployments.automations import FAILURES
 from flows.migrate import migrate
 from qbo_attach.core.chain import RunStarted, SegmentHeader
 from qbo_attach.core.errors import StorageError
@@ -47,7 +48,8 @@ def test_a_canary_sends_so_many_shows_them_and_leaves_the_rest_to_the_next_run(
 def test_a_canary_that_did_not_arrive_as_it_was_sent_fails_and_sends_no_more(case: Case) -> None:
     case.company.company.plan.add([Rule("refused", endpoint="upload", code="6000")])
     state = case.run(canary=3)
-    assert (state.is_failed(), state.name) == (True, "Canary"), state.message
+    assert (state.is_failed(), state.name) == (True, "CanaryFailed"), state.message
+    assert state.name in FAILURES, "nobody would be told"
     assert "of 3 attachments are not in QuickBooks Online as they were sent" in (
         state.message or ""
     )
