@@ -9,7 +9,8 @@ from typing import NamedTuple
 from qbo_attach.core.errors import NotStartedError
 from qbo_attach.core.exclusions import JUNK
 from qbo_attach.core.history import History
-from qbo_attach.core.model import REFUSED_TOO, SAME_AS, Action, Outcome, Status
+from qbo_attach.core.model import OF_ITS_TWIN, Action, Outcome, Status
+from qbo_attach.core.planned import twin_of
 from qbo_attach.core.remedies import meaning
 from qbo_attach.core.tables import PlanRow, VerificationRow
 
@@ -93,17 +94,17 @@ def _why_not_there(row: PlanRow, history: History) -> tuple[str, str]:
         return Outcome.CHANGED.value, row.reason
     if row.action in _IN_QBO or history.rows.at_path(path) is not None:
         return "", ""
-    if row.action == Action.DUPLICATE_CONTENT:
-        other = row.reason.removeprefix(SAME_AS)
-        if history.rows.at_path(other) is not None:
-            return "", ""
-        if other in history.refused:
-            return Outcome.ERROR.value, row.reason + REFUSED_TOO
-    refused = history.refused.get(path)
+    other = twin_of(row)
+    if other and history.rows.at_path(other) is not None:
+        return "", ""
     if path in history.doubt_of_path:
         return Outcome.IN_DOUBT.value, "QBO has not yet been asked what arrived"
+    refused = history.refused.get(path)
     if refused is not None:
         return Outcome.ERROR.value, refused.error
+    of_twin = None if other in history.doubt_of_path else history.refused.get(other)
+    if of_twin is not None:
+        return Outcome.ERROR.value, of_twin.error + OF_ITS_TWIN
     return _AS_OUTCOMES.get(row.action, Outcome.NOT_SENT.value), row.reason
 
 

@@ -50,8 +50,8 @@ class Action(StrEnum):
 SAME_AS = "same content as "
 """How the reason of `duplicate_content` begins; the path of the other attachment follows."""
 
-REFUSED_TOO = ", which QBO refused"
-"""What comes behind that path where the other attachment is not there."""
+OF_ITS_TWIN = " (said of another file of the same content)"
+"""What follows a refusal that is told of a file that was not sent itself."""
 
 
 class Outcome(StrEnum):

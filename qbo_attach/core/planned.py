@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from qbo_attach.core.chain import Facts, GroupFile, Recorded, entity_refs
 from qbo_attach.core.history import History
-from qbo_attach.core.model import SAME_AS, Action, Outcome
+from qbo_attach.core.model import DONE_OUTCOMES, SAME_AS, Action, Outcome
 from qbo_attach.core.naming import folded
 from qbo_attach.core.tables import PlanRow
 
@@ -26,9 +26,6 @@ OUTCOME_OF: dict[str, Outcome] = {
     Action.SEND: Outcome.NOT_SENT,
 }
 """The outcome of a planned row that the run did nothing with (or had not yet reached)."""
-
-_UNSENT = frozenset({Outcome.FILE_MISSING, Outcome.SOURCE_CHANGED, Outcome.NOT_SENT})
-"""After these the next run may well send another file of the same content."""
 
 
 def outcome_so_far(row: PlanRow, ended: Mapping[int, str], history: History) -> str:
@@ -52,15 +49,23 @@ def outcome_so_far(row: PlanRow, ended: Mapping[int, str], history: History) -> 
     return planned.value
 
 
+def twin_of(row: PlanRow) -> str:
+    """The path of the attachment whose content a `duplicate_content` has, "" for any other."""
+    return row.reason.removeprefix(SAME_AS) if row.action == Action.DUPLICATE_CONTENT else ""
+
+
 def _outcome_of_twin(row: PlanRow, ended: Mapping[int, str], history: History) -> str:
-    """A duplicate is one of something that is there: it shares what became of a failed one."""
-    other = row.reason.removeprefix(SAME_AS)
-    if history.rows.at_path(other) is None:
-        if other in history.refused:
-            return Outcome.ERROR.value
-        if ended.get(hash(other)) in _UNSENT:
-            return Outcome.NOT_SENT.value
-    return Outcome.DUPLICATE_CONTENT.value
+    """A duplicate is one of something that is there; where it is not, it was refused or not sent.
+
+    What was not sent the next run may well send, or send this one in its place.
+    """
+    other = twin_of(row)
+    now = ended.get(hash(other))
+    if now in DONE_OUTCOMES or history.rows.at_path(other) is not None:
+        return Outcome.DUPLICATE_CONTENT.value
+    if now == Outcome.ERROR and other not in history.doubt_of_path:
+        return Outcome.ERROR.value
+    return Outcome.NOT_SENT.value
 
 
 def group_file(row: PlanRow) -> GroupFile:

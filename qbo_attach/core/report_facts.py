@@ -29,6 +29,7 @@ from qbo_attach.core.model import (
     Status,
     StrEnum,
 )
+from qbo_attach.core.planned import twin_of
 from qbo_attach.core.report_groups import Crosstab, Draw, Groups, fault_code
 from qbo_attach.core.report_rate import Rate
 from qbo_attach.core.sampling import CONFIDENCE, upper_bound
@@ -237,6 +238,9 @@ class Facts:
     def left_open(self, row: RunLogRow) -> None:
         """Take a row of qbo_attach_errors.csv."""
         self.open.add(row.outcome, row.error, row.file_path)
+
+    def refused(self, row: RunLogRow) -> None:
+        """Take an outcome that the latest run, or an undo after it, has in the run log."""
         if row.outcome == Outcome.ERROR:
             self.faults.add(fault_code(row.error), row.error, row.file_path)
 
@@ -246,8 +250,12 @@ class Facts:
         """Take a planned attachment of the latest run and its outcome, after the chain."""
         self.outcomes[outcome] += 1
         now = outcome
-        if self._undone and WHEREABOUTS_OF[outcome] is Whereabouts.IN_QBO:
-            now = Outcome.DELETED.value if hash(row.file_path) in self._undone else outcome
+        if self._undone and WHEREABOUTS_OF[outcome] in (
+            Whereabouts.IN_QBO,
+            Whereabouts.SAME_CONTENT,
+        ):
+            path = twin_of(row) or row.file_path
+            now = Outcome.DELETED.value if hash(path) in self._undone else outcome
         where = WHEREABOUTS_OF[now]
         told = _TEXT_OF[where]
         self.whereabouts[told] += 1

@@ -11,13 +11,13 @@ from qbo_attach.core.errors import NotStartedError
 from qbo_attach.core.history import History
 from qbo_attach.core.model import (
     NEEDS_PERSON_OUTCOMES,
-    REFUSED_TOO,
+    OF_ITS_TWIN,
     RUN_AGAIN_OUTCOMES,
     Action,
     Outcome,
     Status,
 )
-from qbo_attach.core.planned import outcome_so_far
+from qbo_attach.core.planned import outcome_so_far, twin_of
 from qbo_attach.core.tables import PlanRow, RunLogRow
 
 ERROR_OUTCOMES = NEEDS_PERSON_OUTCOMES | RUN_AGAIN_OUTCOMES
@@ -111,8 +111,9 @@ class Telling:
         request_id = self.history.doubt_of_path.get(row.file_path, "")
         key = row.idempotency_key
         reason = row.reason
-        if outcome == Outcome.ERROR and row.action == Action.DUPLICATE_CONTENT:
-            reason += REFUSED_TOO
+        refused = self.history.refused.get(twin_of(row)) if outcome == Outcome.ERROR else None
+        if refused is not None:
+            reason = refused.error + OF_ITS_TWIN
         known = row.qbo_attachable_id if row.action == Action.SKIP else ""
         cells = (
             run.at,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from qbo_attach.core.chain import Done, GroupFile
 from qbo_attach.core.done import State
 from qbo_attach.core.existing import Wanting
-from qbo_attach.core.model import SAME_AS, Action, Outcome
+from qbo_attach.core.model import OF_ITS_TWIN, SAME_AS, Action, Outcome
 from qbo_attach.core.naming import digest_names, folded
 from qbo_attach.core.tables import VerificationRow
 
@@ -209,8 +209,10 @@ class Sitting:
                 self._resolved[member.file_path] = settled
             if digest not in (MISSING, CHANGED):
                 contents.add(digest or member.file_path)
-        sent = self._moved(members) | self._held(natural_key, members)
-        for path, decision in self._existing(natural_key, members, unsent).items():
+        sent = self._held(natural_key, members) | self._moved(members)
+        known = self._refused_too(members, unsent, sent)
+        known |= self._existing(natural_key, members, unsent)
+        for path, decision in known.items():
             self._resolved[path] = decision
             if decision.sha256:
                 sent.setdefault(decision.sha256, path)
@@ -234,6 +236,22 @@ class Sitting:
                 if decision.action is Action.SEND:
                     sent[digest] = member.file_path
             self._resolved[member.file_path] = decision
+
+    def _refused_too(
+        self, members: list[VerificationRow], unsent: list[VerificationRow], sent: Mapping[str, str]
+    ) -> dict[str, Decision]:
+        """Those of the unsent members whose content was refused from another path, by path."""
+        decided = ((self.digest(m), self._resolved.get(m.file_path)) for m in members)
+        refused = {
+            digest: decision.reason + OF_ITS_TWIN
+            for digest, decision in decided
+            if decision is not None and decision.action is Action.REFUSED
+        }
+        return {
+            member.file_path: Decision(Action.REFUSED, refused[digest], sha256=digest)
+            for member in unsent
+            if (digest := self.digest(member)) in refused and digest not in sent
+        }
 
     def _existing(
         self, natural_key: str, members: list[VerificationRow], unsent: list[VerificationRow]

@@ -22,6 +22,7 @@ from qbo_attach.core.model import Attachable
 from qbo_attach.core.ports import Clock
 from qbo_attach.engine.ports import Holdings
 from qbo_attach.qbo.faults import RefusedError
+from qbo_attach.qbo.paging import RowsMovedError
 from qbo_attach.qbo.wire import IDS_PER_QUERY, PAGE_ROWS
 
 VANISHED_SHARE = 0.01
@@ -142,11 +143,14 @@ async def read_all(company: Holdings, held: int, begin: Callable[[], Taker]) -> 
     """
     for _ in range(_READINGS):
         taker = begin()
-        if held:
-            async for attachable in company.all_attachables():
-                taker.add(attachable)
-        if taker.shown >= held:
-            return taker
+        try:
+            if held:
+                async for attachable in company.all_attachables():
+                    taker.add(attachable)
+            if taker.shown >= held:
+                return taker
+        except RowsMovedError:
+            pass
         held = await company.attachable_count()
     raise NotStartedError(
         f"QBO says that it has {held:,} attachables, and does not show as many: some are being "

@@ -14,12 +14,24 @@ ReadPage = Callable[[int], Awaitable[Sequence[Row]]]
 """Reads the page that begins at a row; the first is 1 (QBO's STARTPOSITION)."""
 
 
+_IDLE_PAGES = 3
+"""So many pages after one another that show nothing new are put up with."""
+
+
+class RowsMovedError(InDoubtError):
+    """So many rows are deleted while they are read that it cannot be told which were seen."""
+
+    def __init__(self) -> None:
+        super().__init__(Fault(UNREADABLE, "rows are deleted or added faster than they are read"))
+
+
 async def rows_by_id(read: ReadPage, page_size: int) -> AsyncIterator[Row]:
     """All rows of a query that is ordered by Id, each once, until a page is not full.
 
     Pages are told by position: a row that is deleted meanwhile moves all behind it one up, and the
     first of the next page would never be seen. So each page begins with the last row of the one
-    before it; where that is not there, some rows are read again.
+    before it; where nothing of that is met again, some rows are read once more. A row without an
+    Id cannot be met again: behind it, pages follow one another by position alone.
 
     Args:
         read: a page of `page_size` rows at most.
@@ -27,30 +39,32 @@ async def rows_by_id(read: ReadPage, page_size: int) -> AsyncIterator[Row]:
 
     Raises:
         QboError: what `read` raises.
-        InDoubtError: rows are deleted faster than they are read.
+        RowsMovedError: nearly a page of rows, or more, was deleted or added between two reads.
     """
-    start, before, last = 1, frozenset[str](), ""
+    start, idle = 1, 0
+    known: list[str] = []
+    """Ids that were seen and may be met again, in their order."""
     while True:
         rows = await read(start)
         ids = [text_of(get(row, "Id")) for row in rows]
-        seen = max((at for at, one in enumerate(ids) if one in before), default=-1)
-        if before and seen < 0:
-            if start == 1:
-                fault = Fault(UNREADABLE, "all that was just shown is gone: rows are being deleted")
-                raise InDoubtError(fault)
+        place = {one: at for at, one in enumerate(known)}
+        met = [at for at, one in enumerate(ids) if one in place]
+        lost = bool(known) and not met
+        fresh = [] if lost else rows[met[-1] + 1 if met else 0 :]
+        for row in fresh:
+            yield row
+        if len(rows) < page_size and not lost:
+            return
+        idle = 0 if fresh else idle + 1
+        if idle > _IDLE_PAGES or (lost and start == 1):
+            raise RowsMovedError
+        if lost:
             start = max(1, start - page_size + 1)
             continue
-        for row in rows[seen + 1 :]:
-            yield row
-        if len(rows) < page_size:
-            return
-        shown = frozenset(filter(None, ids))
-        if last in shown or not before:
-            before, last = shown, ids[-1]
-        else:
-            # The last row seen is gone, or behind rows that came: it may be met again.
-            before |= shown
-        start += len(rows) - 1 if before else len(rows)
+        # What was seen behind the last of these, before other rows came in between.
+        behind = known[max(place[ids[at]] for at in met) + 1 :] if met else []
+        known = [*filter(None, ids), *behind] if ids[-1] else []
+        start += len(rows) - 1 if known else len(rows)
 
 
 async def rows_of_short_pages(read: ReadPage) -> AsyncIterator[Row]:

@@ -74,6 +74,7 @@ def run_report(settings: Settings) -> Reported:
 
         for row in _tell_chain(settings, told, whole, facts):
             sort(row)
+            facts.refused(row)
         both = Both(whole, dups)
         plan, same_plan = tee(_latest_plan(settings, told))
         for of, (outcome, planned) in zip(plan, told.latest_outcomes(same_plan), strict=True):

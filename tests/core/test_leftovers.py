@@ -81,6 +81,8 @@ def test_a_duplicate_is_there_if_its_twin_is() -> None:
     assert found(plan, history(("a", "success"))) == {}
     assert found(plan, history()) == {"a": "not_sent", "b": "not_sent"}
     assert found(plan, history(("a", "error"))) == {"a": "error", "b": "error"}
+    again = history(("a", "error"), in_doubt=["a"])
+    assert found(plan, again) == {"a": "in_doubt", "b": "not_sent"}
 
 
 def test_every_row_that_is_not_ok_is_left_over_with_its_remedy() -> None:

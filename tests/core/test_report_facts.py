@@ -218,10 +218,15 @@ def test_errors_count_by_code_of_the_latest_run_and_of_all_and_remarks_apart() -
     for _ in range(3):
         facts.told(told("error", "6041 Invalid file. Open it."))
     facts.told(told("success", "QBO shows 9 bytes where 10 were sent"))
-    facts.left_open(told("error", "6041 Invalid file. Open it."))
-    facts.left_open(told("in_doubt", ""))
+    asked, twin = (
+        told("error", "6041 Invalid file. Open it."),
+        told("error", "6041 of another file"),
+    )
+    for row in (asked, twin, told("in_doubt", "")):
+        facts.left_open(row)
+    facts.refused(asked)
     assert (facts.faults.counts, facts.faults_of_all) == ({"6041": 1}, {"6041": 3})
-    assert facts.open.counts == {"error": 1, "in_doubt": 1}
+    assert facts.open.counts == {"error": 2, "in_doubt": 1}
     facts.verified(verified("b.pdf", "ok", "entity_inactive: Customer 7"))
     assert facts.remarks.counts == {"success": 1, "entity_inactive": 1}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import tracemalloc
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,8 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from qbo_attach.qbo.faults import InDoubtError
-from qbo_attach.qbo.paging import rows_by_id, rows_of_short_pages
+from qbo_attach.qbo.paging import RowsMovedError, rows_by_id, rows_of_short_pages
 
 ROWS = 4
 
@@ -62,7 +62,7 @@ def test_what_is_there_from_first_to_last_is_seen_once(
 
     try:
         seen = Table(sorted(ids), change).seen()
-    except InDoubtError:
+    except RowsMovedError:
         deleted = sum(len(gone) for gone, _ in changes)
         assert deleted >= ROWS or (
             any(gone for gone, _ in changes) and any(new for _, new in changes)
@@ -81,15 +81,58 @@ def test_a_table_that_nobody_changes_takes_a_read_for_each_page_but_its_first_ro
 
 def test_rows_that_are_deleted_faster_than_they_are_read_are_told() -> None:
     table = Table(range(8), lambda ids, _: ids.clear())
-    with pytest.raises(InDoubtError, match="being deleted"):
+    with pytest.raises(RowsMovedError, match="faster than they are read"):
         table.seen()
+    assert table.pages == 3
+
+
+def test_rows_of_which_no_known_one_is_left_are_looked_for_three_pages_back() -> None:
+    def change(ids: set[int], page: int) -> None:
+        if page == 19:
+            ids.difference_update(range(50, 70))
+
+    table = Table(range(200), change)
+    with pytest.raises(RowsMovedError):
+        table.seen()
+    assert table.pages == 20 + 1 + 3
+
+
+async def test_a_company_that_shows_the_first_page_again_and_again_is_told() -> None:
+    async def read(_: int) -> Sequence[dict[str, Any]]:
+        return [{"Id": str(one)} for one in range(ROWS)]
+
+    with pytest.raises(RowsMovedError):
+        _ = [row async for row in rows_by_id(read, ROWS)]
+
+
+async def test_little_is_kept_of_what_was_seen_though_the_last_row_of_a_page_is_deleted() -> None:
+    rows = [{"Id": str(one)} for one in range(30_000)]
+
+    async def read(start: int) -> Sequence[dict[str, Any]]:
+        page = rows[start - 1 : start - 1 + 100]
+        if start == 100 and rows[198]["Id"] == "198":
+            del rows[198]
+        return page
+
+    async def seen() -> int:
+        return sum([1 async for _ in rows_by_id(read, 100)])
+
+    tracemalloc.start()
+    try:
+        assert await seen() == 30_000
+        assert tracemalloc.get_traced_memory()[1] < 400_000
+    finally:
+        tracemalloc.stop()
 
 
 async def test_rows_without_an_id_are_paged_by_position() -> None:
-    rows = [{"Name": str(n)} for n in range(9)]
+    rows: list[dict[str, Any]] = [{"Name": str(n)} for n in range(9)]
 
     async def read(start: int) -> Sequence[dict[str, Any]]:
         return rows[start - 1 : start - 1 + ROWS]
 
     assert [row async for row in rows_by_id(read, ROWS)] == rows
     assert [row async for row in rows_of_short_pages(read)] == rows
+    for n in (0, 1, 2, 4, 8):
+        rows[n]["Id"] = str(n)
+    assert [row async for row in rows_by_id(read, ROWS)] == rows

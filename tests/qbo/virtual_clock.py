@@ -44,8 +44,8 @@ class VirtualClock:
         """Run to the end, jumping from timer to timer.
 
         Raises:
-            AssertionError: the work never ends: nothing is left that could wake it, or all that
-                happens for a day is that its timers go off.
+            AssertionError: the work never ends: nothing is left that could wake it, or it goes on
+                for a day of this clock.
         """
         return asyncio.run(self._drive(work))
 

@@ -100,6 +100,7 @@ def _file(facts: Facts, n: int, text: str) -> None:
             )
             facts.told(row)
             facts.left_open(row)
+            facts.refused(row)
         facts.reconciled(
             ReconciliationRow(
                 path, "equal", "", sha256="ab", compared="digest" if n % 400 == 1 else "size"

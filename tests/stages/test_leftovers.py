@@ -11,8 +11,9 @@ import pytest
 from openpyxl import load_workbook
 
 from qbo_attach.core.leftovers import LEFTOVERS, LeftoverRow
-from qbo_attach.core.model import REFUSED_TOO, SAME_AS
-from qbo_attach.core.tables import RUNLOG, RunLogRow
+from qbo_attach.core.model import OF_ITS_TWIN
+from qbo_attach.core.planned import twin_of
+from qbo_attach.core.tables import PLAN, RUNLOG, PlanRow, RunLogRow
 from qbo_attach.fake_qbo.faults import Rule
 from qbo_attach.stages.leftovers import run_leftovers
 from qbo_attach.storage.artifacts import read_table
@@ -191,16 +192,23 @@ def test_twins_of_a_refused_file_are_told_as_refused_until_it_is_there(
     refused = case.run()
     log = read_table(Store(case.sample.log_dir), RUNLOG, RunLogRow)
     told = {row.file_path: row for row in log}
-    twins = [row for row in told.values() if row.error.startswith(SAME_AS)]
-    lost = [row for row in twins if row.error.endswith(REFUSED_TOO)]
-    assert {row.outcome for row in lost} == {"error"}
-    others = [row.error[len(SAME_AS) : -len(REFUSED_TOO)] for row in lost]
-    assert {told[path].outcome for path in others} == {"error"}
-    assert refused.outcomes["error"] == len(lost) + len(set(others))
+    plan = read_table(Store(case.sample.log_dir), PLAN, PlanRow)
+    twins = {row.file_path: twin_of(row) for row in plan if twin_of(row)}
+    lost = [told[path] for path, other in twins.items() if told[other].outcome == "error"]
+    assert {(row.outcome, row.error[:4], row.error.endswith(OF_ITS_TWIN)) for row in lost} == {
+        ("error", "6000", True)
+    }
+    page = Path(case.sample.log_dir, "report.html").read_text()
+    faults = page.split('id="faults"')[1].split("</section>")[0]
+    assert f">{refused.outcomes['error'] - len(lost)}<" in faults, "those that QBO was asked for"
+    assert 'class="word">-<' not in faults
     assert "not_sent" not in refused.outcomes
     run_leftovers(case.settings(), str(tmp_path / "left"), copying=False)
     assert {row.file_path for row in lost} <= {row.file_path for row in rows(tmp_path / "left")}
     case.fake.company.plan.rules.clear()
+    left_alone = case.run(skip_refused=True)
+    assert left_alone.outcomes["error"] == refused.outcomes["error"]
+    assert left_alone.outcomes.get("success", 0) == 0
     assert "error" not in case.run().outcomes
     case.run()
     assert case.differences(second_run=True) == []
