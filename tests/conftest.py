@@ -21,10 +21,15 @@ import boto3
 import fsspec
 import pytest
 from botocore.config import Config
+from hypothesis import HealthCheck, settings
 
 from qbo_attach.fake_qbo import running
 from qbo_attach.fake_qbo.server import RunningFake
 from qbo_attach.settings import Settings
+
+# What a test's examples may take decides pytest-timeout: a busy machine may stand still for a second.
+settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")
 
 S3_KEY = "AKIDFORTESTS"
 S3_SECRET = "secret-for-tests"

@@ -133,7 +133,10 @@ class Stack:
     # -- the API, as the UI calls it ----------------------------------------------------------
 
     def ask(self, path: str, body: object = None) -> Any:
-        """GET, or POST with a body; again where the database is busy, as Prefect's client does."""
+        """GET, or POST with a body; again where the server is busy, as Prefect's client does.
+
+        A POST that asks for something may be asked again, too; one that starts a run is no such one.
+        """
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(
             f"{self.api}{path}", data, {"Content-Type": "application/json"}
@@ -145,6 +148,9 @@ class Stack:
                     return json.load(answer)
             except urllib.error.HTTPError as error:
                 if error.code != 503 or time.monotonic() > until:
+                    raise
+            except (urllib.error.URLError, ConnectionError, TimeoutError):
+                if not (body is None or path.endswith("/filter")) or time.monotonic() > until:
                     raise
             time.sleep(0.5)
 

@@ -68,7 +68,7 @@ async def client(fake: RunningFake) -> AsyncIterator[QboClient]:
     await client.aclose()
 
 
-def client_of(fake: RunningFake, deadline_s: float = 0.4) -> QboClient:
+def client_of(fake: RunningFake, deadline_s: float = 20.0) -> QboClient:
     clock = SystemClock()
     return QboClient(
         base_url=fake.base_url,
@@ -191,7 +191,7 @@ async def test_a_file_that_cannot_be_read_says_which_and_closes_all(client: QboC
 
 
 async def test_sources_are_closed_when_the_deadline_ends_the_sending(fake: RunningFake) -> None:
-    client, closed = client_of(fake, deadline_s=0.2), []
+    client, closed = client_of(fake, deadline_s=2.0), []
 
     async def stuck() -> AsyncIterator[bytes]:
         try:
@@ -209,7 +209,8 @@ async def test_sources_are_closed_when_the_deadline_ends_the_sending(fake: Runni
 async def test_a_cancelled_upload_ends_its_connection(client: QboClient, fake: RunningFake) -> None:
     fake.company.plan.add([Rule("hang", endpoint="upload", times=1)])
     task = asyncio.create_task(upload(client, b"x"))
-    await asyncio.sleep(0.1)
+    while not fake.company.plan.counts.get("hang"):  # noqa: ASYNC110 - set by another thread
+        await asyncio.sleep(0.005)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

@@ -80,7 +80,7 @@ UPLOAD: dict[str, Met] = {
 }
 
 
-DEADLINE_S = 0.6
+DEADLINE_S = 1.2
 """Of a request; a busy machine may stand still for a while."""
 
 

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from tests.matrix.doors import QuickClock
 from tests.qbo.virtual_clock import VirtualClock
 
 
@@ -19,16 +20,18 @@ def test_time_passes_only_by_its_timers() -> None:
     assert clock.run(work()) == clock.now == 1_005
 
 
-def test_work_that_nothing_wakes_is_told() -> None:
+@pytest.mark.parametrize("kind", [VirtualClock, QuickClock])
+def test_work_that_nothing_wakes_is_told(kind: type[VirtualClock]) -> None:
     async def work() -> None:
         await asyncio.Event().wait()
 
     with pytest.raises(AssertionError, match="everything waits"):
-        VirtualClock().run(work())
+        kind().run(work())
 
 
-def test_work_that_only_its_heartbeat_keeps_alive_is_told() -> None:
-    clock = VirtualClock()
+@pytest.mark.parametrize("kind", [VirtualClock, QuickClock])
+def test_work_that_only_its_heartbeat_keeps_alive_is_told(kind: type[VirtualClock]) -> None:
+    clock = kind()
 
     async def beat() -> None:
         while True:

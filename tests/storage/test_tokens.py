@@ -75,10 +75,10 @@ def source(fake: RunningFake, place: str) -> StoredTokens:
 
 def test_a_token_file_and_the_folder_made_for_it_are_private(tmp_path: Path) -> None:
     file = tmp_path / "made" / "qbo-attach" / "tokens.json"
-    save(str(file), Tokens("a", "r", datetime.now(timezone.utc)))
+    save(str(file), Tokens("the access token", "the refresh token", datetime.now(timezone.utc)))
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
-    assert all("secret" not in p.name and p.read_bytes() for p in file.parent.iterdir())
+    assert [p for p in file.parent.iterdir() if b"token" in p.read_bytes()] == [file]
 
 
 def test_a_folder_that_is_there_keeps_its_rights(tmp_path: Path) -> None:
