@@ -245,7 +245,9 @@ class Sitting:
         refused = {
             digest: decision.reason + OF_ITS_TWIN
             for digest, decision in decided
-            if decision is not None and decision.action is Action.REFUSED
+            if decision is not None
+            and decision.action is Action.REFUSED
+            and digest not in ("", MISSING, CHANGED)
         }
         return {
             member.file_path: Decision(Action.REFUSED, refused[digest], sha256=digest)

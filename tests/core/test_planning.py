@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from qbo_attach.core.chain import GroupFile, Intent, Recorded, RunStarted
 from qbo_attach.core.file_types import built_in_file_types
 from qbo_attach.core.history import History
+from qbo_attach.core.model import OF_ITS_TWIN
 from qbo_attach.core.naming import folded, idempotency_key
 from qbo_attach.core.planned import group_file, new_facts
 from qbo_attach.core.planning import CHANGED, MISSING, Planner, UnsettledError
@@ -180,6 +181,18 @@ def test_a_refused_one_is_sent_again_unless_it_is_to_be_left() -> None:
     history = History().fold([started(), outcome(sendable(row), "error", "6041 no")])
     assert planned([row], history)["x/a.pdf"].action == "send"
     assert planned([row], history, skip_refused=True)["x/a.pdf"].action == "refused"
+
+
+def test_twins_of_a_refused_one_are_left_alone_with_it_if_that_is_asked_for() -> None:
+    row, twin, other = verified("x/a.pdf"), verified("y/a.pdf"), verified("z/a.pdf")
+    history = History().fold([started(), outcome(sendable(row), "error", "6041 no")])
+    read = {"x/a.pdf": A, "y/a.pdf": A, "z/a.pdf": B}
+    plan = planned([row, twin, other], history, read, skip_refused=True)
+    assert [each.action for each in plan.values()] == ["refused", "refused", "send"]
+    assert plan["y/a.pdf"].reason == "refused before: 6041 no" + OF_ITS_TWIN
+    for unread in (MISSING, CHANGED):
+        gone = planned([row, twin], history, read | {"x/a.pdf": unread}, skip_refused=True)
+        assert [each.action for each in gone.values()] == ["refused", "send"]
 
 
 def test_a_done_one_under_a_new_name_is_skipped_only_when_the_old_path_is_gone() -> None:

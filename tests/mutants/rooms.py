@@ -186,4 +186,12 @@ MUTANTS = (
         "if before and seen < -1:",
         ("tests/qbo/test_paging.py",),
     ),
+    Mutant(
+        "a_twin_of_a_refused_file_is_dealt_with",
+        "content that QBO refused counts as there under another path",
+        "qbo_attach/core/planned.py",
+        "return _outcome_of_twin(row, ended, history)",
+        "return planned.value",
+        ("tests/core/test_planned.py",),
+    ),
 )
