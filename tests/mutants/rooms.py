@@ -182,8 +182,8 @@ MUTANTS = (
         "pages_are_cut_by_position",
         "a row that moves up because another is deleted is never seen",
         "qbo_attach/qbo/paging.py",
-        "if before and seen < 0:",
-        "if before and seen < -1:",
+        "lost = bool(known) and not met",
+        "lost = bool(known) and not rows",
         ("tests/qbo/test_paging.py",),
     ),
     Mutant(
