@@ -141,8 +141,8 @@ class GroupBytes:
 class Matched:
     """An answer's items by the key of their file; `missing` files have no item that is theirs.
 
-    `guessed`: of those refused, the keys of the files that no fault's text mentions. Which of the
-    faults left over is whose is not known.
+    `guessed`: of those refused, the keys of the files that no fault's text fits alone. Which of
+    the faults left over is whose is not known.
     """
 
     made: dict[str, Attachable]
@@ -157,7 +157,7 @@ def match_answer(
     """Match an answer's items to the files of the group, by marker and name, never by position.
 
     A fault names no file. Where the items are as many as the files, and each attachable is one
-    file's, the faults are the other files' (told apart by what their texts mention); where an
+    file's, the faults are the other files' (told apart by what their texts fit alone); where an
     item is missing or is nobody's, the files without an attachable are in doubt.
     """
     by_key = {file.key: file for file in files}
@@ -184,20 +184,44 @@ def match_answer(
     return Matched(made, refused, (), frozenset(guessed) if len(guessed) > 1 else frozenset())
 
 
-def _share_out(files: list[GroupFile], faults: list[Fault]) -> tuple[dict[str, Fault], list[Fault]]:
-    """The faults whose text mentions a file's name or entity, by its key; and the other faults."""
+def _share_out(
+    files: Sequence[GroupFile], faults: list[Fault]
+) -> tuple[dict[str, Fault], list[Fault]]:
+    """The faults whose text fits one file alone, by its key; and the other faults.
+
+    A text that several files would fit (those of one transaction have its id in common), and one
+    of several texts that fit the same file, say nothing.
+    """
     refused: dict[str, Fault] = {}
     rest = list(faults)
-    # `my scan.pdf` before `scan.pdf`, which every text with the first mentions.
-    for file in sorted(files, key=lambda one: -len(one.sent_file_name)):
-        ids = [ref.id for ref in file.refs]
+    for fitting in (_with_name, _with_entity):
+        left = [file for file in files if file.key not in refused]
+        told: dict[str, list[Fault]] = {}
         for fault in rest:
-            words = f"{fault.message} {fault.detail}"
-            if file.sent_file_name in words or any(i in words.split() for i in ids):
-                refused[file.key] = fault
-                rest.remove(fault)
-                break
+            found = fitting(left, f"{fault.message} {fault.detail}")
+            if len(found) == 1:
+                told.setdefault(found[0].key, []).append(fault)
+        for key, its in told.items():
+            if len(its) == 1:
+                refused[key] = its[0]
+                rest.remove(its[0])
     return refused, rest
+
+
+def _with_name(files: Sequence[GroupFile], text: str) -> list[GroupFile]:
+    """The files whose name the text has; `scan.pdf` within `my scan.pdf` is not meant."""
+    found = []
+    for file in sorted(files, key=lambda one: -len(one.sent_file_name)):
+        if file.sent_file_name in text:
+            text = text.replace(file.sent_file_name, " ")
+            found.append(file)
+    return found
+
+
+def _with_entity(files: Sequence[GroupFile], text: str) -> list[GroupFile]:
+    """The files with an entity whose id the text has as a word."""
+    words = set(text.split())
+    return [file for file in files if any(ref.id in words for ref in file.refs)]
 
 
 @dataclass(slots=True)

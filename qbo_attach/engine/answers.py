@@ -9,7 +9,7 @@ from qbo_attach.core.chain import GroupFile, Recorded
 from qbo_attach.core.errors import StoppedError, StorageError
 from qbo_attach.core.history import SETTLED_LOOKS
 from qbo_attach.core.model import Attachable, Fault, Outcome, Recovery
-from qbo_attach.core.uploading import RefusalWatch, match_answer
+from qbo_attach.core.uploading import Matched, RefusalWatch, match_answer
 from qbo_attach.engine.groups import Group
 from qbo_attach.qbo import faults
 from qbo_attach.qbo.body import BodyFailedError, BodyLengthError
@@ -43,25 +43,43 @@ class Answers:
         session.bytes.sent(group.size_bytes, duration_s)
         again: list[GroupFile] = []
         missing = list(matched.missing)
-        guessed = (faults.recovery(matched.refused[key]) for key in matched.guessed)
-        doubtful = matched.guessed if Recovery.IN_DOUBT in guessed else frozenset()
+        guess = self._guess(group, matched)
         for file in group.files:
             attachable = matched.made.get(file.key)
             fault = matched.refused.get(file.key)
             if attachable is not None:
                 self._made(group, file, attachable, answer, duration_s)
-            elif file.key in doubtful:
-                missing.append(file)
             elif fault is not None:
-                then = self._item_fault(group, file, fault, duration_s)
+                is_guess = guess is not None and file.key in matched.guessed
+                then = guess if is_guess else self._item_fault(group, file, fault, duration_s)
                 if then is Recovery.IN_DOUBT:
                     missing.append(file)
                 elif then is Recovery.NOT_DONE:
                     again.append(file)
         if missing:
             self._doubt(group, missing)
-        if again:
+        if guess is Recovery.NOT_DONE:
+            for file in again:
+                session.prepare(self._part(group, (file,)))
+        elif again:
             session.prepare(self._part(group, tuple(again)))
+
+    def _guess(self, group: Group, matched: Matched) -> Recovery | None:
+        """What follows for the files whose faults are guessed; None: for each what its fault says.
+
+        One fault that may come after the effect makes all of them doubtful. Of different ones that
+        surely had none, going alone shows whose is whose.
+        """
+        guessed = [matched.refused[key] for key in matched.guessed]
+        kinds = {faults.recovery(fault) for fault in guessed}
+        for fault in guessed:
+            if faults.recovery(fault) is Recovery.STOP:
+                self._session.stop(faults.StopError(fault))
+        if Recovery.IN_DOUBT in kinds:
+            return Recovery.IN_DOUBT
+        if len({fault.code for fault in guessed}) > 1:
+            return Recovery.IN_DOUBT if group.may_come_late else Recovery.NOT_DONE
+        return None
 
     def _item_fault(
         self, group: Group, file: GroupFile, fault: Fault, duration_s: float
@@ -92,7 +110,10 @@ class Answers:
             case BodyFailedError():
                 self._unreadable(group, error)
             case faults.StopError():
-                self.not_sent(group)
+                if self._is_good(error):
+                    self.in_doubt(group)
+                else:
+                    self.not_sent(group)
                 session.stop(error)
             case _:
                 self.unanswered(group)
@@ -131,23 +152,28 @@ class Answers:
             self._not_done += 1
             backoff_s = min(_LONGEST_BACKOFF_S, 2.0 ** (self._not_done - 1))
             session.pacer.pause(error.retry_after_s or backoff_s)
-        if self._not_done >= NOT_DONE_IN_A_ROW:
-            self.not_sent(group)
-            session.stop(StoppedError(f"{error} It failed {self._not_done} times in a row."))
-        elif session.stopped is not None:
+        too_often = self._not_done >= NOT_DONE_IN_A_ROW
+        if self._is_good(error):
+            self.in_doubt(group)
+        elif too_often or session.stopped is not None:
             self.not_sent(group)
         else:
             session.prepare(group)
+        if too_often:
+            session.stop(StoppedError(f"{error} It failed {self._not_done} times in a row."))
+
+    @staticmethod
+    def _is_good(error: faults.QboError) -> bool:
+        """Whether a whole fault came within a good answer: before all effect, nobody says then."""
+        return 200 <= error.fault.status < 300  # noqa: PLR2004
 
     def _refused(self, group: Group, error: faults.RefusedError) -> None:
         """A whole request was refused: halves go on alone, so that one file holds up no other.
 
-        Of a resend the refusal may be this one's only (a proxy's, say): the looks go on. Within a
-        good answer, nobody says that a fault comes before all effect.
+        Of a resend the refusal may be this one's only (a proxy's, say): the looks go on.
         """
         self._not_done = 0
-        good = 200 <= error.fault.status < 300  # noqa: PLR2004
-        if group.may_come_late or (good and group.looks < SETTLED_LOOKS):
+        if group.may_come_late or (self._is_good(error) and group.looks < SETTLED_LOOKS):
             self.in_doubt(group)
             return
         if len(group.files) == 1:

@@ -73,6 +73,34 @@ def test_faults_that_name_no_file_are_known_to_be_guessed() -> None:
     assert matched.refused["key2"] is named
 
 
+def test_a_fault_that_fits_several_files_is_known_to_be_guessed() -> None:
+    one, two = (replace(file(n), qbo_entity_id="12") for n in (1, 2))
+    late, locked = replace(FAULT, code="10000"), replace(FAULT, detail="Bill 12 is locked")
+    for faults in [(late, locked), (locked, late)]:
+        matched = match_answer([one, two], [(None, fault) for fault in faults])
+        assert matched.guessed == {"key1", "key2"}
+
+
+def test_two_faults_that_fit_one_file_are_known_to_be_guessed() -> None:
+    both = replace(FAULT, detail="2.pdf is bad"), replace(FAULT, code="10000", detail="not 2.pdf")
+    matched = match_answer([ONE, TWO, THREE], [*((None, fault) for fault in both), (None, FAULT)])
+    assert matched.guessed == {"key1", "key2", "key3"}
+
+
+def test_a_fault_that_mentions_an_entity_is_of_the_one_file_there_that_no_name_tells() -> None:
+    one, two = (replace(file(n), qbo_entity_id="12") for n in (1, 2))
+    named, by_id = replace(FAULT, detail="1.pdf is bad"), replace(FAULT, detail="Bill 12 is locked")
+    matched = match_answer([one, two, THREE], [(None, by_id), (None, named), (None, FAULT)])
+    assert matched.refused == {"key1": named, "key2": by_id, "key3": FAULT}
+    assert not matched.guessed
+
+
+def test_a_text_that_has_two_names_is_of_neither_file() -> None:
+    both = replace(FAULT, detail="1.pdf and 2.pdf")
+    matched = match_answer([ONE, TWO, THREE], [(None, both), (None, FAULT), (None, FAULT)])
+    assert matched.guessed == {"key1", "key2", "key3"}
+
+
 # -- queue -----------------------------------------------------------------------------------
 
 

@@ -13,7 +13,7 @@ from qbo_attach.core.chain import GroupFile
 from qbo_attach.core.model import Attachable, Fault
 from qbo_attach.engine.ports import SourceState
 from qbo_attach.engine.session import UploadSession
-from qbo_attach.qbo.faults import RefusedError
+from qbo_attach.qbo.faults import NotDoneError, QboError, RefusedError, StopError
 from qbo_attach.qbo.wire import ItemAnswer, UploadAnswer
 from tests.engine.test_session import SETTLE_S, Company, Sources, World, outcomes
 
@@ -142,22 +142,92 @@ def test_a_fault_that_may_come_after_the_effect_is_any_files_where_none_is_named
 
 
 @dataclass
+class TwoFaultsOfOneBill(Company):
+    """Makes the first of two files; then both have faults: one that may come late, and another."""
+
+    second: str = "6000"
+    told: bool = False
+
+    async def upload(self, *given: Any, **named: Any) -> UploadAnswer:
+        answer = await super().upload(*given, **named)
+        if self.told:
+            return answer
+        self.told = True
+        made = [one.attachable for one in answer.items]
+        self.held = [(at, one) for at, one in self.held if one not in made[1:]]
+        self.answered.clear()
+        late = Fault("10000", "Unknown error", type="SystemFault", status=200)
+        other = Fault(self.second, "Business Validation Error", "Bill 12 is locked", status=200)
+        return UploadAnswer((ItemAnswer(fault=late), ItemAnswer(fault=other)), 200, "t", "")
+
+
+def of_one_bill(world: World) -> None:
+    world.files = [replace(file, qbo_entity_id="12") for file in world.files[:2]]
+
+
+@pytest.mark.parametrize("second", ["130", "6000", "6190"])
+def test_faults_that_fit_two_files_put_both_in_doubt_whatever_they_mention(second: str) -> None:
+    world = World()
+    of_one_bill(world)
+    world.company = TwoFaultsOfOneBill(world.clock, second=second)
+    session = world.run()
+    if second == "6190":
+        assert isinstance(session.stopped, StopError)
+        assert len(session.log.history.doubt_of_key) == 2
+        session = world.run()
+    assert outcomes(session)["adopted"] == 1
+    assert world.held() == world.once
+
+
+@dataclass
+class FaultsByFile(Company):
+    """Refuses the second file, and is busy once for the first: with texts that fit neither."""
+
+    codes: tuple[str, ...] = ("130", "6041")
+    told: int = 0
+
+    async def upload(self, *given: Any, **named: Any) -> UploadAnswer:
+        refused = [part.file_name == "1.pdf" for part in given[0]]
+        if not any(refused):
+            return await super().upload(*given, **named)
+        self.requests_sent["upload"] += 1
+        faults = [Fault(self.codes[bad], "No", status=200) for bad in refused]
+        return UploadAnswer(tuple(ItemAnswer(fault=fault) for fault in faults[::-1]), 200, "t", "")
+
+
+def test_different_faults_that_fit_no_file_are_told_apart_by_sending_each_alone() -> None:
+    world = World()
+    world.files = world.files[:2]
+    world.company = FaultsByFile(world.clock)
+    session = world.run()
+    assert {path: session.ended[hash(path)] for path in (f.path for f in world.files)} == {
+        "x/0.pdf": "success",
+        "x/1.pdf": "error",
+    }
+    assert session.log.history.refused["x/1.pdf"].error.startswith("6041")
+
+
+@dataclass
 class RefusedInAGoodAnswer(Company):
     """Answers the first group's requests with a whole fault and 200, after `makes` of its files."""
 
     makes: int = 0
     refused: str = ""
+    error: type[QboError] = RefusedError
+    code: str = "6000"
+    times: int = 1_000
 
     async def upload(self, *given: Any, **named: Any) -> UploadAnswer:
         parts = given[0]
         self.refused = self.refused or parts[0].marker
-        if self.refused not in [part.marker for part in parts]:
+        if not self.times or self.refused not in [part.marker for part in parts]:
             return await super().upload(*given, **named)
+        self.times -= 1
         answer = await super().upload(*given, **named)
         made = [one.attachable for one in answer.items]
         self.held = [(at, one) for at, one in self.held if one not in made[self.makes :]]
         self.answered.clear()
-        raise RefusedError(Fault("6000", "A business validation error", status=200))
+        raise self.error(Fault(self.code, "A business validation error", status=200))
 
 
 def test_what_a_refusal_within_a_good_answer_has_made_is_adopted() -> None:
@@ -175,6 +245,20 @@ def test_a_refusal_within_a_good_answer_is_an_error_after_three_looks() -> None:
     assert not session.log.history.doubts
     assert outcomes(session) == {"error": 1, "success": 6}
     assert set(world.held().values()) == {1}
+
+
+@pytest.mark.parametrize(("error", "code"), [(StopError, "6190"), (NotDoneError, "130")])
+def test_what_any_fault_within_a_good_answer_has_made_is_adopted(
+    error: type[QboError], code: str
+) -> None:
+    world = World()
+    world.company = RefusedInAGoodAnswer(world.clock, makes=2, error=error, code=code, times=1)
+    session = world.run()
+    if error is StopError:
+        assert isinstance(session.stopped, StopError)
+        session = world.run()
+    assert outcomes(session)["adopted"] == 2
+    assert world.held() == world.once
 
 
 @pytest.mark.parametrize("unproven_for_s", [0.0, 100.0, 400.0])
