@@ -49,7 +49,7 @@ def exceptions_book(undecided: Iterable[Undecided], files: Iterable[LeftoverRow]
 
 
 def decided(stream: io.BufferedIOBase, url: str) -> int:
-    """How many rows of an exceptions.xlsx somebody has filled.
+    """How many rows of an exceptions.xlsx somebody has filled, whatever the sheets are called now.
 
     Raises:
         TableError: it is no workbook.
@@ -58,9 +58,7 @@ def decided(stream: io.BufferedIOBase, url: str) -> int:
     for sheet in read_sheets(stream, url):
         header = [name.strip().lower() for name in sheet.header]
         answers = [header.index(name) for name in ANSWERS if name in header]
-        for _, cells in sheet.rows:
-            is_answer = sheet.name == DECISIONS_SHEET and any(cells[i].strip() for i in answers)
-            filled += is_answer
+        filled += sum(any(cells[i].strip() for i in answers) for _, cells in sheet.rows)
     return filled
 
 

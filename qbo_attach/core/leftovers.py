@@ -21,6 +21,7 @@ _AS_OUTCOMES = {
     Action.CHANGED.value: Outcome.CHANGED.value,
     Action.FILE_MISSING.value: Outcome.FILE_MISSING.value,
     Action.SOURCE_CHANGED.value: Outcome.SOURCE_CHANGED.value,
+    Action.REFUSED.value: Outcome.ERROR.value,
 }
 
 DECIDABLE = frozenset(

@@ -61,7 +61,11 @@ def run_leftovers(settings: Settings, to: str, *, copying: bool = True) -> Stage
             f"--to {target.url}: lies within FILES_DIR, where the next inventory would find the "
             "copies; choose another folder"
         )
-    _keep_decisions(target)
+    if filled := _filled(target):
+        raise NotStartedError(
+            f"{target.child_url(NAME)} holds {filled:,} rows that somebody has filled, and would "
+            "be written anew: choose another --to, and keep that file for MAPPING_OVERRIDES"
+        )
     log = log_store(settings)
     check_log_dir(settings, log)
     history = read_chain(log, settings.realm_id).history
@@ -83,35 +87,38 @@ def run_leftovers(settings: Settings, to: str, *, copying: bool = True) -> Stage
                 listed.append(row)
             table.add(row)
     to_decide = undecided.all()
-    with target.writing(NAME) as stream:
-        stream.write(exceptions_book(to_decide, listed))
+    # Copying may have taken hours, and somebody may have used them.
+    filled = _filled(target)
+    if not filled:
+        with target.writing(NAME) as stream:
+            stream.write(exceptions_book(to_decide, listed))
     return StageResult(
         (table.artifact(target, LEFTOVERS),),
         dict(counts),
-        tuple(_notes(target, len(to_decide), counts)),
+        tuple(_notes(target, len(to_decide), counts, filled)),
     )
 
 
-def _keep_decisions(target: Store) -> None:
-    """Refuse to write over what people have decided."""
-    url = target.child_url(NAME)
+def _filled(target: Store) -> int:
+    """How many rows of a workbook that is there already people have filled."""
     try:
         with target.open_binary(NAME) as stream:
-            filled = decided(stream, url)
+            return decided(stream, target.child_url(NAME))
     except FileNotFoundError:
-        return
-    if filled:
-        raise NotStartedError(
-            f"{url} holds {filled:,} rows that somebody has filled, and would be written anew: "
-            "choose another --to, and keep that file for MAPPING_OVERRIDES"
-        )
+        return 0
 
 
-def _notes(target: Store, to_decide: int, counts: Counter[str]) -> Iterator[str]:
+def _notes(target: Store, to_decide: int, counts: Counter[str], filled: int) -> Iterator[str]:
     unfinished = sum(counts[outcome.value] for outcome in RUN_AGAIN_OUTCOMES)
     if unfinished:
         yield f"{unfinished:,} of them are only not sent yet, or in doubt: qbo-attach run first."
-    if to_decide:
+    if filled:
+        yield (
+            f"{target.child_url(NAME)} was filled meanwhile ({filled:,} rows) and is left as it "
+            f"is: it may lack what is new in {LEFTOVERS}. Keep it for MAPPING_OVERRIDES, and take "
+            "another --to for the next round."
+        )
+    elif to_decide:
         yield (
             f"{to_decide:,} legacy ids wait for a person: fill entity_refs (Bill:12, or exclude) "
             f"and by_whom in {target.child_url(NAME)}, sheet decisions, set MAPPING_OVERRIDES to "

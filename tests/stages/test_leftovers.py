@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from openpyxl import load_workbook
 
+from qbo_attach.core.errors import NotStartedError
 from qbo_attach.core.leftovers import LEFTOVERS, LeftoverRow
 from qbo_attach.core.model import OF_ITS_TWIN
 from qbo_attach.core.planned import twin_of
@@ -111,6 +114,45 @@ def test_a_workbook_that_somebody_has_filled_is_never_written_over(
     assert (left / "exceptions.xlsx").read_bytes() == kept
 
 
+@pytest.mark.parametrize("name", ["Decisions", "by Ann"])
+def test_a_filled_sheet_is_kept_under_every_name_that_mapping_overrides_takes(
+    case: Case, tmp_path: Path, name: str
+) -> None:
+    case.run()
+    left = tmp_path / "left"
+    run_leftovers(case.settings(), str(left), copying=False)
+    fill(left / "exceptions.xlsx", name)
+    with pytest.raises(NotStartedError, match="somebody has filled"):
+        run_leftovers(case.settings(), str(left), copying=False)
+
+
+def fill(workbook: Path, name: str = "decisions") -> None:
+    book = load_workbook(workbook)
+    sheet = book["decisions"]
+    sheet["D2"].value, sheet.title = "Ann", name
+    book.save(workbook)
+
+
+def test_a_workbook_that_is_filled_while_files_are_copied_is_left_and_told(
+    case: Case, tmp_path: Path
+) -> None:
+    case.run()
+    left = tmp_path / "left"
+    run_leftovers(case.settings(), str(left), copying=False)
+    plan = Path(case.sample.log_dir, PLAN)
+    rows_of_plan = plan.read_bytes()
+    plan.unlink()
+    os.mkfifo(plan)  # reading it waits for us
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(run_leftovers, case.settings(), str(left), copying=False)
+        with plan.open("wb") as stream:
+            fill(left / "exceptions.xlsx")
+            stream.write(rows_of_plan)
+        notes = running.result().notes
+    assert load_workbook(left / "exceptions.xlsx")["decisions"]["D2"].value == "Ann"
+    assert any("filled" in note and "exceptions.xlsx" in note for note in notes)
+
+
 def test_what_a_run_would_still_send_is_pointed_out(case: Case, tmp_path: Path) -> None:
     plan_only(case.settings())
     result = run_leftovers(case.settings(), str(tmp_path / "left"), copying=False)
@@ -203,12 +245,18 @@ def test_twins_of_a_refused_file_are_told_as_refused_until_it_is_there(
     assert f">{refused.outcomes['error'] - len(lost)}<" in faults, "those that QBO was asked for"
     assert 'class="word">-<' not in faults
     assert "not_sent" not in refused.outcomes
-    run_leftovers(case.settings(), str(tmp_path / "left"), copying=False)
-    assert {row.file_path for row in lost} <= {row.file_path for row in rows(tmp_path / "left")}
+    twins_lost = {row.file_path for row in lost}
+
+    def told_as_refused() -> set[str]:
+        run_leftovers(case.settings(), str(tmp_path / "left"), copying=False)
+        return {row.file_path for row in rows(tmp_path / "left") if row.reason == "error"}
+
+    assert twins_lost <= told_as_refused()
     case.fake.company.plan.rules.clear()
     left_alone = case.run(skip_refused=True)
     assert left_alone.outcomes["error"] == refused.outcomes["error"]
     assert left_alone.outcomes.get("success", 0) == 0
+    assert twins_lost <= told_as_refused()
     assert "error" not in case.run().outcomes
     case.run()
     assert case.differences(second_run=True) == []
