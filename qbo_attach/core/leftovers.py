@@ -96,7 +96,7 @@ def _why_not_there(row: PlanRow, history: History) -> tuple[str, str]:
     if row.action in _IN_QBO or history.rows.at_path(path) is not None:
         return "", ""
     other = twin_of(row)
-    if other and history.rows.at_path(other) is not None:
+    if other and (row.qbo_attachable_id or history.rows.at_path(other) is not None):
         return "", ""
     if path in history.doubt_of_path:
         return Outcome.IN_DOUBT.value, "QBO has not yet been asked what arrived"

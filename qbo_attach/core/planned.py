@@ -61,7 +61,9 @@ def _outcome_of_twin(row: PlanRow, ended: Mapping[int, str], history: History) -
     """
     other = twin_of(row)
     now = ended.get(hash(other))
-    if now in DONE_OUTCOMES or history.rows.at_path(other) is not None:
+    # What was there when the run was planned was there, whatever has been renamed or undone since.
+    there = row.qbo_attachable_id or history.rows.at_path(other)
+    if now in DONE_OUTCOMES or there:
         return Outcome.DUPLICATE_CONTENT.value
     if now == Outcome.ERROR and other not in history.doubt_of_path:
         return Outcome.ERROR.value

@@ -218,6 +218,8 @@ class Facts:
         if self._undoing:
             if record.outcome == Outcome.DELETED:
                 self._undone.add(hash(record.path))
+                if record.attachable_id:
+                    self._undone.add(hash((record.attachable_id,)))
         elif record.request_id and record.outcome != Outcome.NOT_SENT:
             request = f"{record.request_id}/{record.attempt}"
             self._rate.add(record.at, requests=request != self._request, files=1)
@@ -254,8 +256,8 @@ class Facts:
             Whereabouts.IN_QBO,
             Whereabouts.SAME_CONTENT,
         ):
-            path = twin_of(row) or row.file_path
-            now = Outcome.DELETED.value if hash(path) in self._undone else outcome
+            names = {hash(twin_of(row) or row.file_path), hash((row.qbo_attachable_id,))}
+            now = outcome if names.isdisjoint(self._undone) else Outcome.DELETED.value
         where = WHEREABOUTS_OF[now]
         told = _TEXT_OF[where]
         self.whereabouts[told] += 1

@@ -25,7 +25,7 @@ CHANGED = "changed"
 class Decision(NamedTuple):
     """What is to be done with one attachment, and under which name it goes or went.
 
-    `attachable_id`: of the attachable that is this attachment in QBO already.
+    `attachable_id`: of the attachable that is this attachment in QBO already, or has its content.
     """
 
     action: Action
@@ -33,6 +33,13 @@ class Decision(NamedTuple):
     sent_file_name: str = ""
     key: str = ""
     sha256: str = ""
+    attachable_id: str = ""
+
+
+class _There(NamedTuple):
+    """Where a content is or goes: from which path, and which attachable it is by now."""
+
+    path: str
     attachable_id: str = ""
 
 
@@ -215,7 +222,7 @@ class Sitting:
         for path, decision in known.items():
             self._resolved[path] = decision
             if decision.sha256:
-                sent.setdefault(decision.sha256, path)
+                sent.setdefault(decision.sha256, _There(path))
         unsent = [member for member in unsent if member.file_path not in self._resolved]
         natural = (
             len(contents) == 1
@@ -234,11 +241,14 @@ class Sitting:
             else:
                 decision = self._give_name(member, digest, natural=natural)
                 if decision.action is Action.SEND:
-                    sent[digest] = member.file_path
+                    sent[digest] = _There(member.file_path)
             self._resolved[member.file_path] = decision
 
     def _refused_too(
-        self, members: list[VerificationRow], unsent: list[VerificationRow], sent: Mapping[str, str]
+        self,
+        members: list[VerificationRow],
+        unsent: list[VerificationRow],
+        sent: Mapping[str, _There],
     ) -> dict[str, Decision]:
         """Those of the unsent members whose content was refused from another path, by path."""
         decided = ((self.digest(m), self._resolved.get(m.file_path)) for m in members)
@@ -297,29 +307,34 @@ class Sitting:
         return decisions
 
     def _key_of_existing(self, row: VerificationRow, name: str, digest: str) -> str:
-        """Its key; where QBO has several of that name, that of its digest name from the second."""
-        for tried in (name, *islice(digest_names(name, digest), 8)):
+        """Its key; where QBO has several of that name, that of its digest name from the second.
+
+        Of digest names only one that no attachment has by itself, which would have its key.
+        """
+        for number, tried in enumerate((name, *islice(digest_names(name, digest), 8))):
             key = self._planner.key(row, tried)
-            if not self._history.holds(key) and key not in self._taken:
+            place = (row.qbo_entity_type, row.qbo_entity_id, folded(tried))
+            theirs = number > 0 and hash(place) in self._survey.names
+            if not theirs and not self._history.holds(key) and key not in self._taken:
                 self._taken[key] = digest
                 return key
         raise AssertionError("eight digest names are taken")  # pragma: no cover
 
-    def _moved(self, members: list[VerificationRow]) -> dict[str, str]:
+    def _moved(self, members: list[VerificationRow]) -> dict[str, _There]:
         """Digests that are at QBO since before a member had its path, and by which member."""
         decided = ((m.file_path, self._resolved.get(m.file_path)) for m in members)
         return {
-            decision.sha256: path
+            decision.sha256: _There(path, decision.attachable_id)
             for path, decision in decided
             if decision is not None and decision.action is Action.SKIP and decision.sha256
         }
 
-    def _held(self, natural_key: str, members: list[VerificationRow]) -> dict[str, str]:
-        """Digests that are at QBO, or on their way, under these names; and by which path.
+    def _held(self, natural_key: str, members: list[VerificationRow]) -> dict[str, _There]:
+        """Digests that are at QBO, or on their way, under these names; and from where.
 
         What went to an entity that a file was mapped to before is not at the one it has now.
         """
-        held: dict[str, str] = {}
+        held: dict[str, _There] = {}
         for member in members:
             done = self._history.rows.at_path(member.file_path)
             doubt = self._history.doubtful_file(member.file_path)
@@ -331,12 +346,12 @@ class Sitting:
                     unread = self._planner.facts_equal(done, member)
                     sha256 = self.digest(member) if unread else self._learned(done, members)
                 if sha256 not in ("", MISSING, CHANGED):
-                    held.setdefault(sha256, was.path)
+                    held.setdefault(sha256, _there(was))
         holder = self._history.done_by_key.get(natural_key)
         if holder is not None:
             sha256 = holder.sha256 or self._learned(holder, members)
             if sha256:
-                held.setdefault(sha256, holder.path)
+                held.setdefault(sha256, _there(holder))
         return held
 
     def _learned(self, done: Done, members: list[VerificationRow]) -> str:
@@ -364,7 +379,7 @@ class Sitting:
             key = planner.key(row, name)
             holder = self._history.done_by_key.get(key)
             if holder is not None and holder.sha256 == digest:
-                return _duplicate(holder.path, digest)
+                return _duplicate(_there(holder), digest)
             if not self._is_free(row, name, key):
                 continue
             self._taken[key] = digest
@@ -383,5 +398,10 @@ class Sitting:
         )
 
 
-def _duplicate(path: str, digest: str) -> Decision:
-    return Decision(Action.DUPLICATE_CONTENT, SAME_AS + path, sha256=digest)
+def _there(was: Done | GroupFile) -> _There:
+    return _There(was.path, was.attachable_id if isinstance(was, Done) else "")
+
+
+def _duplicate(of: _There, digest: str) -> Decision:
+    reason = SAME_AS + of.path
+    return Decision(Action.DUPLICATE_CONTENT, reason, sha256=digest, attachable_id=of.attachable_id)

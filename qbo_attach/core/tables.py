@@ -82,8 +82,9 @@ class PlanRow(NamedTuple):
     """upload_plan.csv: one row an `ok` attachment, with what the next upload would do.
 
     `qbo_attachable_id`: of an `existing` row, the attachable that QBO has; of one that is skipped,
-    the attachable that it is. `gone_attachable_id`: of
-    a row that was done and is to be sent again, the one that QBO has no more.
+    the attachable that it is; of a duplicate, the one that has its content, if that was there.
+    `gone_attachable_id`: of a row that was done and is to be sent again, the one that QBO has no
+    more.
     """
 
     legacy_txnid_norm: str

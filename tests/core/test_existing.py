@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from itertools import permutations
 from random import Random
 
 from hypothesis import given, settings
@@ -114,6 +115,17 @@ def test_one_under_its_digest_name_is_there_already() -> None:
     assert plan_with([verified("x/a.pdf")], held, {"x/a.pdf": A})["x/a.pdf"].action == "existing"
     other = plan_with([verified("x/a.pdf")], held, {"x/a.pdf": B})["x/a.pdf"]
     assert (other.action, other.sent_file_name) == ("send", "a.pdf")
+
+
+def test_an_existing_one_takes_no_key_that_an_attachment_has_by_its_own_name() -> None:
+    """In whatever order: a name that looks like another's digest name is a name as well."""
+    rows = [verified("x/a (aaaaaaaa).pdf"), verified("x/a.pdf"), verified("x/A.pdf")]
+    contents = {row.file_path: digest for row, digest in zip(rows, (B, C, A), strict=True)}
+    held = [attachable(1, "a.pdf"), attachable(2, "a.pdf")]
+    for order in permutations(rows):
+        plan = plan_with(list(order), held, {**contents, "1": A, "2": C})
+        keys = [row.idempotency_key for row in plan.values()]
+        assert len(set(keys)) == len(keys)
 
 
 def test_several_of_one_size_are_told_apart_by_their_bytes() -> None:

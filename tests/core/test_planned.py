@@ -23,6 +23,13 @@ def test_a_twin_of_what_is_not_there_was_not_sent(other: str, known: History) ->
     assert outcome_so_far(TWIN, {hash("a"): other} if other else {}, known) == "not_sent"
 
 
+@pytest.mark.parametrize("now", ["success", ""])
+def test_a_twin_of_what_was_there_when_it_was_planned_is_a_duplicate(now: str) -> None:
+    """Whatever its path or its attachable has become since."""
+    twin = TWIN._replace(qbo_attachable_id="9")
+    assert outcome_so_far(twin, {hash("a"): now} if now else {}, history()) == "duplicate_content"
+
+
 def test_a_twin_of_what_is_in_doubt_was_not_sent() -> None:
     known = history(("a", "error"), in_doubt=["a"])
     assert outcome_so_far(TWIN, {hash("a"): "error"}, known) == "not_sent"
