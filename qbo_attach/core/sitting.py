@@ -217,12 +217,11 @@ class Sitting:
             if digest not in (MISSING, CHANGED):
                 contents.add(digest or member.file_path)
         sent = self._held(natural_key, members) | self._moved(members)
-        known = self._refused_too(members, unsent, sent)
-        known |= self._existing(natural_key, members, unsent)
-        for path, decision in known.items():
+        for path, decision in self._existing(natural_key, members, unsent).items():
             self._resolved[path] = decision
             if decision.sha256:
                 sent.setdefault(decision.sha256, _There(path))
+        self._resolved.update(self._refused_too(members, unsent, sent))
         unsent = [member for member in unsent if member.file_path not in self._resolved]
         natural = (
             len(contents) == 1

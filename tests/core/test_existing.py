@@ -47,11 +47,13 @@ def plan_with(
     held: Iterable[Attachable],
     contents: dict[str, str] | None = None,
     history: History | None = None,
+    *,
+    skip_refused: bool = False,
 ) -> dict[str, PlanRow]:
     """The plan by path. `contents`: digests by path of a file, and by id of an attachable."""
     known = contents or {}
     history = history or History()
-    planner = Planner(REALM, history, TYPES, "disk")
+    planner = Planner(REALM, history, TYPES, "disk", skip_refused)
     survey = planner.survey(lambda: iter(rows))
     digests = {r.file_path: known[r.file_path] for r in rows if planner.wants_digest(r, survey)}
     existing = Existing(REALM, history, planner.entities_to_send(rows, survey, digests))
@@ -115,6 +117,18 @@ def test_one_under_its_digest_name_is_there_already() -> None:
     assert plan_with([verified("x/a.pdf")], held, {"x/a.pdf": A})["x/a.pdf"].action == "existing"
     other = plan_with([verified("x/a.pdf")], held, {"x/a.pdf": B})["x/a.pdf"]
     assert (other.action, other.sent_file_name) == ("send", "a.pdf")
+
+
+def test_twins_of_a_refused_file_are_duplicates_where_qbo_has_their_content() -> None:
+    rows = [verified(f"{folder}/a.pdf") for folder in "xyz"]
+    contents = {**{row.file_path: A for row in rows}, "x/new.pdf": B, "5": A}
+    refused = replace(done(rows[0], A, ""), outcome="error", error="6000 no")
+    history = History().fold([STARTED, refused])
+    rows.append(verified("x/new.pdf"))  # for whose sake QBO is asked
+    plan = plan_with(rows, [attachable(5, "a.pdf")], contents, history, skip_refused=True)
+    assert [row.action for row in plan.values()] == [
+        "refused", "existing", "duplicate_content", "send",
+    ]  # fmt: skip
 
 
 def test_an_existing_one_takes_no_key_that_an_attachment_has_by_its_own_name() -> None:
