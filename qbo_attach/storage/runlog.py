@@ -269,17 +269,24 @@ class RunLog:
             self._seq = chain.last.seq
             self._sha256 = chain.last_sha256
             self._snapshot_seq = snapshot_seq(chain.last)
-            self._heed(chain.last.unproven_since)
+            self._heed(chain.last)
         return self.history
 
-    def _heed(self, since: str) -> None:
-        """Take on what an earlier run knew, by its clock: a holder before it is not proven gone."""
-        if since and self.predecessor_unproven_since is None:
-            then = datetime.fromisoformat(f"{since[:-1]}+00:00")
-            age_s = max(0.0, (self._clock.utcnow() - then).total_seconds())
-            if age_s < UNPROVEN_S:
-                self._unproven_since = since
-                self.predecessor_unproven_since = self._clock.monotonic() - age_s
+    def _heed(self, last: SegmentHeader) -> None:
+        """Take on what an earlier run knew: a holder before it is not proven gone.
+
+        Another machine's clock may be minutes from ours: of its times only the difference counts,
+        and what has passed since is not known.
+        """
+        if not last.unproven_since or self.predecessor_unproven_since is not None:
+            return
+        now, writer = self._clock.utcnow(), last.holder
+        ours = (writer.host, writer.boot_id) == (self._holder.host, self._holder.boot_id)
+        told_at = now if ours else _moment(last.written_at)
+        age_s = max(0.0, (told_at - _moment(last.unproven_since)).total_seconds())
+        if age_s < UNPROVEN_S:
+            self._unproven_since = utc_text(now - timedelta(seconds=age_s))
+            self.predecessor_unproven_since = self._clock.monotonic() - age_s
 
     async def _outlast(self, last: SegmentHeader, first_read: float) -> None:
         """Return when the holder is gone for certain; raise when it lives."""
@@ -389,6 +396,10 @@ class RunLog:
     def segments(self) -> int:
         """How many segments the chain has."""
         return self._seq
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(f"{text[:-1]}+00:00")
 
 
 def utc_text(moment: datetime) -> str:
