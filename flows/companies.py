@@ -9,6 +9,12 @@ from typing import Any
 
 import yaml
 
+from flows.configuration import (
+    EXPECTED_CHARACTERS,
+    NAME_CHARACTERS,
+    REALM_CHARACTERS,
+    URL_CHARACTERS,
+)
 from qbo_attach.core.edited_tables import header_cells
 from qbo_attach.core.errors import NotStartedError, StorageError
 from qbo_attach.core.tables import open_text, records
@@ -46,6 +52,12 @@ class Company:
 COLUMNS = tuple(field.name for field in fields(Company))
 _NEEDED = COLUMNS[:5]
 _URLS = COLUMNS[2:7]
+_MOST_CHARACTERS = {
+    "name": NAME_CHARACTERS,
+    "realm_id": REALM_CHARACTERS,
+    **dict.fromkeys(_URLS, URL_CHARACTERS),
+    "expect_company_name": EXPECTED_CHARACTERS,
+}
 _ITS_OWN = ("name", "realm_id", "data_dir", "log_dir")
 """No two companies may share these."""
 
@@ -120,6 +132,9 @@ def _problems(cells: Mapping[str, str]) -> Iterator[str]:
     for name in _NEEDED:
         if not cells.get(name):
             yield f"{name}: is empty; every company needs it"
+    for name, most in _MOST_CHARACTERS.items():
+        if (length := len(cells.get(name, ""))) > most:
+            yield f"{name}: has {length:,} characters; at most {most:,} are taken"
     realm = cells.get("realm_id", "")
     if realm and not (realm.isascii() and realm.isdigit()):
         yield f"realm_id: {realm!r} is not the digits of a company's id in QuickBooks Online"

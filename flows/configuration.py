@@ -24,6 +24,9 @@ SECRET_BLOCKS = {
 }
 """Settings that are secret, and the Secret block of each."""
 
+NAME_CHARACTERS, REALM_CHARACTERS, URL_CHARACTERS, EXPECTED_CHARACTERS = 100, 30, 2_000, 500
+"""How long the texts may be that a run is given; a portfolio's list is checked for that first."""
+
 _FOLDERS = ("files_dir", "data_dir", "log_dir")
 
 

@@ -22,7 +22,13 @@ from flows.artifacts import (
     show_needs_person,
     show_summary,
 )
-from flows.configuration import run_settings
+from flows.configuration import (
+    EXPECTED_CHARACTERS,
+    NAME_CHARACTERS,
+    REALM_CHARACTERS,
+    URL_CHARACTERS,
+    run_settings,
+)
 from flows.progress import shown_progress
 from flows.results import results_at
 from flows.tasks import (
@@ -56,7 +62,7 @@ if TYPE_CHECKING:
 _RUNNER = cast("TaskRunner[Any]", ThreadPoolTaskRunner(max_workers=BATCHES_AT_ONCE))
 _GOES_ON = "Run it again to go on; nothing is sent twice."
 
-Url = Annotated[str, Field(max_length=2_000)]
+Url = Annotated[str, Field(max_length=URL_CHARACTERS)]
 
 
 def run_name(company: str, realm_id: str, mode: str = "upload") -> str:
@@ -79,14 +85,14 @@ def _run_name() -> str:
     validate_parameters=True,
 )
 def migrate(  # noqa: PLR0913, PLR0917 - the form in the UI: flat
-    company: Annotated[str, Field(max_length=100)] = "",
-    realm_id: Annotated[str, Field(pattern=r"^[0-9]*$", max_length=30)] = "",
+    company: Annotated[str, Field(max_length=NAME_CHARACTERS)] = "",
+    realm_id: Annotated[str, Field(pattern=r"^[0-9]*$", max_length=REALM_CHARACTERS)] = "",
     files_dir: Url = "",
     data_dir: Url = "",
     log_dir: Url = "",
     mapping_source: Url = "",
     mapping_overrides: Url = "",
-    expect_company_name: Annotated[str, Field(max_length=100)] = "",
+    expect_company_name: Annotated[str, Field(max_length=EXPECTED_CHARACTERS)] = "",
     dry_run: bool = False,
     canary: Annotated[int, Field(ge=0, le=1_000)] = 0,
     refresh: bool = False,

@@ -85,7 +85,7 @@ async def portfolio(
         runs_after_crash: How often a company whose run crashed (a worker died) is started anew.
         dry_run: Stop each company after its plan. Nothing is sent.
         canary: Send so many attachments of each company first, compare them, and end. Run again
-            without it to send the rest.
+            without it to send the rest. No company is started anew then: it would send more.
         refresh: Run the cached stages (mapping, verify) of each company again.
         deployment: The deployment that is run for each company.
     """
@@ -95,30 +95,37 @@ async def portfolio(
         return Failed(message=f"Nothing was started. {error}")
     get_run_logger().info("%s companies, %s at once", len(found), at_once)
     chosen = {"dry_run": dry_run, "canary": canary, "refresh": refresh}
-    ended = await _Runs(deployment, chosen, runs_after_crash, len(found)).of(found, at_once)
+    again = 0 if canary else runs_after_crash
+    ended = await _Runs(deployment, chosen, again, len(found)).of(found, at_once)
     with harmless():
         await acreate_table_artifact(
             [one.row() for one in ended],
             key="portfolio",
             description=f"{len(ended):,} companies of {companies}",
         )
-    return _state(ended)
+    return _state(ended, canary)
 
 
 def _read(url: str) -> list[Company]:
     return read_companies(url, run_settings({}).storage_options)
 
 
-def _state(ended: Sequence[Ended]) -> State[Any]:
+def _state(ended: Sequence[Ended], canary: int) -> State[Any]:
     counts = Counter(one.state for one in ended)
     said = ", ".join(f"{name} {n:,}" for name, n in sorted(counts.items()))
     failed = [one for one in ended if not one.completed]
     if failed:
         names = ", ".join(one.company.name for one in failed[:5])
         more = f" and {len(failed) - 5} more" if len(failed) > 5 else ""  # noqa: PLR2004
+        then = "run it again, nothing is sent twice."
+        if canary:
+            then = (
+                f"look at that before anything else goes. Run again with canary={canary}, it sends "
+                "as many more of each company; without it, the rest. Nothing is sent twice."
+            )
         return Failed(
             message=f"{len(failed):,} of {len(ended):,} companies did not complete: {names}{more} "
-            f"({said}). The artifact `portfolio` says why; run it again, nothing is sent twice."
+            f"({said}). The artifact `portfolio` says why; {then}"
         )
     person = counts["NeedsPerson"]
     if person:

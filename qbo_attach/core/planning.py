@@ -10,7 +10,7 @@ Decisions, first that applies:
 | done, at this path, under another entity                             | changed           |
 | in doubt                                                             | look              |
 | of entity and size of one in doubt whose path is gone                | look              |
-| refused before, and refused ones are to be left                      | refused           |
+| refused before, or its equal of this name was; those are to be left  | refused           |
 | equal to a done one of its entity whose path is gone                 | skip (renamed)    |
 | QBO has it, and no run made that (core/existing)                     | existing          |
 | alone under its name in its entity                                   | send              |

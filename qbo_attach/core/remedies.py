@@ -42,7 +42,9 @@ MEANINGS: dict[str, str] = {
     Action.SKIP.value: "nothing to do: done",
     Action.LOOK.value: "in doubt: QBO would be asked",
     Action.EXISTING.value: "QBO has it already",
-    Action.REFUSED.value: "QBO refused it before, and SKIP_REFUSED is set",
+    Action.REFUSED.value: (
+        "QBO refused it before, or equal content under its name, and SKIP_REFUSED is set"
+    ),
 }
 """What a status, an outcome or an action means that leaves nothing to do."""
 

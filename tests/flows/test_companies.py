@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from flows.companies import Company, CompanyListError, read_companies
+from flows.companies import COLUMNS, Company, CompanyListError, checked, read_companies
+from flows.migrate import migrate
 from qbo_attach.core.errors import StorageError
 
 HEADER = "name,realm_id,files_dir,data_dir,log_dir,mapping_source,mapping_overrides\n"
@@ -57,6 +58,26 @@ def test_a_company_says_which_name_it_expects_and_what_it_leaves_empty_is_no_par
         "log_dir": "/srv/a/log",
         "expect_company_name": "Acme, Inc.",
     }
+
+
+def test_a_text_that_no_run_would_take_is_told_before_any_starts(tmp_path: Path) -> None:
+    text = HEADER.replace("\n", ",expect_company_name\n") + ACME.replace("\n", f",{'x' * 501}\n")
+    with pytest.raises(CompanyListError) as caught:
+        read_companies(written(tmp_path, text))
+    told = "row 2, expect_company_name: has 501 characters; at most 500 are taken"
+    assert caught.value.problems == [told]
+
+
+def test_a_list_is_as_strict_as_the_runs_that_it_starts() -> None:
+    with pytest.raises(CompanyListError) as caught:
+        checked([("row 2", dict.fromkeys(COLUMNS, "9" * 3_000))], "list.csv")
+    bounds = {
+        {"name": "company"}.get(name, name): f"row 2, {name}: has 3,000 characters; at most "
+        for name in COLUMNS
+    }
+    for parameter, problem in bounds.items():
+        most = migrate.parameters.properties[parameter]["maxLength"]
+        assert f"{problem}{most:,} are taken" in caught.value.problems
 
 
 def test_every_problem_of_every_row_is_told_at_once(tmp_path: Path) -> None:

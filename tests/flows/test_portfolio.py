@@ -16,8 +16,10 @@ import pytest
 from prefect.client.schemas import State
 from prefect.client.schemas.objects import FlowRun
 from prefect.exceptions import ParameterTypeError
+from prefect.states import Crashed
 
-from flows.portfolio import _patiently, portfolio
+from flows.companies import Company
+from flows.portfolio import Ended, _patiently, _Runs, _state, portfolio
 from qbo_attach.fake_qbo import Behaviour, FakeOptions, running
 from qbo_attach.sample import make_sample
 from tests.flows.stack import Stack, children, each_once, kill, wait_until
@@ -65,6 +67,39 @@ def test_a_deployment_that_is_not_there_is_named_for_each_company(
     state = run(companies=str(path), deployment="migrate/nowhere")
     assert state.is_failed()
     assert "1 of 1 companies did not complete: Acme" in (state.message or ""), state.message
+
+
+def test_a_canary_that_failed_is_told_with_what_another_run_would_send() -> None:
+    company = Company("Acme", "1", "/a", "/b", "/c")
+    ended = [Ended(company, "CanaryFailed", "differs", completed=False, runs=1)]
+    told = _state(ended, canary=25).message or ""
+    assert "Acme (CanaryFailed 1)" in told
+    assert "Run again with canary=25, it sends as many more" in told
+    assert "run it again, nothing is sent twice" in (_state(ended, canary=0).message or "")
+
+
+@pytest.mark.prefect
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize(("canary", "starts"), [(0, 3), (25, 1)])
+def test_a_company_that_crashed_is_started_anew_but_for_a_canary(
+    prefect_server: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    canary: int,
+    starts: int,
+) -> None:
+    """A canary's second run would send as many more."""
+    started: list[int] = []
+
+    async def awaited(_: _Runs, company: Company, number: int) -> FlowRun:
+        started.append(number)
+        return FlowRun(flow_id=uuid4(), state=Crashed())
+
+    monkeypatch.setattr(_Runs, "_awaited", awaited)
+    path = tmp_path / "companies.csv"
+    path.write_text("name,realm_id,files_dir,data_dir,log_dir\nAcme,1,/a,/b,/c\n")
+    assert run(companies=str(path), runs_after_crash=2, canary=canary).is_failed()
+    assert len(started) == starts
 
 
 async def test_a_server_that_is_away_is_asked_again_and_one_that_refuses_is_not(
