@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from qbo_attach.core.chain import GroupFile, Intent, Looked, Recorded
 from qbo_attach.core.errors import StorageError
-from qbo_attach.core.history import Doubt
+from qbo_attach.core.history import SETTLED_LOOKS, Doubt
 from qbo_attach.core.model import Attachable, Outcome
 from qbo_attach.core.uploading import after_settled_look, is_ours
 from qbo_attach.engine.groups import Group
@@ -214,8 +214,11 @@ class Settling:
                     and by_marker[file.key].size_bytes in (None, file.size_bytes)
                 }
                 found[doubt.intent.request_id] = theirs
+                if _is_last(doubt) and len(theirs) < len(doubt.open):
+                    plain.append(doubt)
         if plain:
-            found.update(await self._look_at_entities(plain))
+            for request_id, theirs in (await self._look_at_entities(plain)).items():
+                found[request_id] = theirs | found.get(request_id, {})
         return found
 
     async def _look_at_entities(self, doubts: list[Doubt]) -> dict[str, dict[str, Attachable]]:
@@ -242,11 +245,12 @@ class Settling:
                 for key, file in doubt.open.items():
                     for attachable in () if key in theirs else shown:
                         same = set(attachable.refs) == set(file.refs) or not exact
-                        if doubt.intent.marker != "none":
-                            sent = key in (attachable.tag, attachable.note)
-                            fits = sent and attachable.size_bytes in (None, file.size_bytes)
+                        if key in (attachable.tag, attachable.note):
+                            fits = attachable.size_bytes in (None, file.size_bytes)
                         else:
-                            fits = same and is_ours(file, attachable, not_before=not_before)
+                            bare = doubt.intent.marker == "none" or _is_bare(doubt, attachable)
+                            fits = bare and same
+                            fits = fits and is_ours(file, attachable, not_before=not_before)
                         if fits and attachable.id not in claimed:
                             theirs[key] = attachable
                             claimed.add(attachable.id)
@@ -266,3 +270,17 @@ class Settling:
         if offset_s is None:
             offset_s = self._session.company.clock_offset_s
         return written + timedelta(seconds=offset_s - _CLOCKS_DIFFER_S)
+
+
+def _is_last(doubt: Doubt) -> bool:
+    """Whether what the look under way does not find goes out under another requestid.
+
+    So far QBO was asked for the marker alone. Should it not keep that, or not find by it, the files
+    would be doubled.
+    """
+    return doubt.settled_looks + 1 >= SETTLED_LOOKS
+
+
+def _is_bare(doubt: Doubt, attachable: Attachable) -> bool:
+    """Whether it may be what a marked intent made, with the marker lost."""
+    return _is_last(doubt) and not (attachable.tag or attachable.note)

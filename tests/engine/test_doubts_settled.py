@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,7 +15,7 @@ from qbo_attach.engine.ports import SourceState
 from qbo_attach.engine.session import UploadSession
 from qbo_attach.qbo.faults import NotDoneError, QboError, RefusedError, StopError
 from qbo_attach.qbo.wire import ItemAnswer, UploadAnswer
-from tests.engine.test_session import SETTLE_S, Company, Sources, World, outcomes
+from tests.engine.test_session import AT, SETTLE_S, Company, Sources, World, outcomes
 
 
 @dataclass
@@ -28,17 +28,7 @@ class MarkingCompany(Company):
         self.requests_sent["query"] += 1
         if self.field_name == "none":
             return []
-        return [one for one in self._shown() if getattr(one, self.field_name) in markers]
-
-    async def attachables_of(self, entity_type: str, ids: Sequence[str]) -> list[Attachable]:
-        return [
-            one
-            for one in self._shown()
-            if any(ref.type == entity_type and ref.id in ids for ref in one.refs)
-        ]
-
-    def _shown(self) -> list[Attachable]:
-        return [one for at, one in self.held if at <= self.clock.now]
+        return [one for one in self.shown() if getattr(one, self.field_name) in markers]
 
     def mark_in(self, field_name: str) -> None:
         """From now on; what is there carries the marker where it was set before."""
@@ -85,6 +75,49 @@ def test_what_never_arrived_goes_anew_after_three_looks_when_the_marker_is_anoth
     assert len(world.company.held) == 7
     assert world.clock.now - began >= 3 * SETTLE_S
     assert set(world.request_ids().values()) == {1}, "with another body it is another request"
+
+
+class ForgetfulCompany(Company):
+    """Takes markers, and finds nothing by them: it shows them only (or not even that)."""
+
+    shows: bool = True
+    made_at: str = "2026-11-24T04:00:01Z"
+
+    async def attachables_by_marker(self, markers: Sequence[str]) -> list[Attachable]:
+        await super().attachables_by_marker(markers)
+        return []
+
+    def shown(self) -> list[Attachable]:
+        made = (replace(one, created_at=self.made_at) for one in super().shown())
+        return [one if self.shows else replace(one, tag="") for one in made]
+
+
+@pytest.mark.parametrize("shows", [True, False])
+def test_what_the_marker_does_not_find_is_looked_for_at_its_entity_before_it_goes_anew(
+    shows: bool,
+) -> None:
+    fates = ["lost", *["done"] * 2, "never", "never"]
+    world = World()
+    world.company = ForgetfulCompany(world.clock, deque(fates))
+    world.company.shows = shows
+    session = world.run()
+    assert outcomes(session) == {"success": 4, "adopted": 3}
+    assert world.held() == world.once
+
+
+def test_an_unmarked_attachable_from_before_the_intent_is_not_what_it_made() -> None:
+    world = World()
+    world.company = company = ForgetfulCompany(world.clock, deque(["never", "done", "done"]))
+    company.fates += ["never", "never"]
+    company.shows, company.made_at = False, "2026-11-24T03:59:00Z"
+    company.held = [(0.0, replace(shown_as(one), id="theirs")) for one in world.files[:1]]
+    session = world.run()
+    assert outcomes(session) == {"success": 7}
+    assert world.held()["key0"] == 1
+
+
+def shown_as(file: GroupFile) -> Attachable:
+    return Attachable("1", file.sent_file_name, file.size_bytes, file.refs, "", created_at=AT)
 
 
 class SlowSources(Sources):

@@ -131,10 +131,17 @@ class Company:
 
     async def attachables_by_marker(self, markers: Sequence[str]) -> list[Attachable]:
         self.requests_sent["query"] += 1
-        return [one for at, one in self.held if at <= self.clock.now and one.tag in markers]
+        return [one for one in self.shown() if one.tag in markers]
 
     async def attachables_of(self, entity_type: str, ids: Sequence[str]) -> list[Attachable]:
-        raise AssertionError(f"these intents have markers: {entity_type}, {ids}")
+        return [
+            one
+            for one in self.shown()
+            if any(ref.type == entity_type and ref.id in ids for ref in one.refs)
+        ]
+
+    def shown(self) -> list[Attachable]:
+        return [one for at, one in self.held if at <= self.clock.now]
 
     async def aclose(self) -> None:
         return None
