@@ -223,6 +223,42 @@ MUTANTS = (
         (SETTLED,),
     ),
     Mutant(
+        "a_fault_is_the_first_files_that_it_fits",
+        "a fault that mentions the entity of several files is taken for the first one's",
+        _UPLOADING,
+        "            if len(found) == 1:\n",
+        "            if found:\n",
+        (UPLOADING, SETTLED),
+    ),
+    Mutant(
+        "different_faults_are_dealt_out_by_position",
+        "of different faults that fit no file each is taken for the next file's",
+        _ANSWERS,
+        "if len({fault.code for fault in guessed}) > 1:",
+        "if len({fault.code for fault in guessed}) > len(guessed):",
+        (SETTLED,),
+    ),
+    Mutant(
+        "a_stop_within_a_good_answer_had_no_effect",
+        "a group whose whole answer is a fault with 200 that ends the run counts as not sent",
+        _ANSWERS,
+        """                if self._is_good(error):
+                    self.in_doubt(group)
+""",
+        """                if self._is_good(error) and not group.files:
+                    self.in_doubt(group)
+""",
+        (SETTLED,),
+    ),
+    Mutant(
+        "the_last_look_asks_for_markers_alone",
+        "a marker that QBO does not keep doubles what was not answered",
+        _SETTLING,
+        "if _is_last(doubt) and len(theirs) < len(doubt.open):",
+        "if _is_last(doubt) and len(theirs) > len(doubt.open):",
+        (SETTLED,),
+    ),
+    Mutant(
         "another_marker_is_asked_for",
         "a group is looked for by the marker that is set now, not by the one that it carries",
         _SETTLING,
