@@ -129,10 +129,10 @@ MUTANTS = (
         _ANSWERS,
         """        if missing:
             self._doubt(group, missing)
-        if again:""",
+""",
         """        for file in missing:
             self._record(group, file, Outcome.SUCCESS)
-        if again:""",
+""",
         (PROTOCOL,),
     ),
     Mutant(
@@ -202,8 +202,8 @@ MUTANTS = (
         "a_refused_resend_ends_the_doubt",
         "a resend that is refused as a whole is an error although the first may come late",
         _ANSWERS,
-        "        if group.may_come_late or (good",
-        "        if group.may_come_late and group.clean or (good",
+        "        if group.may_come_late or (self._is_good",
+        "        if group.may_come_late and group.clean or (self._is_good",
         (RESENDS,),
     ),
     Mutant(
