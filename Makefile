@@ -16,7 +16,7 @@ ui: $(READY)
 	$(BIN)/python -m flows.demo ui
 
 test: $(READY)
-	$(BIN)/pytest -q -n 2 --dist loadgroup -m "not proof and not sandbox"
+	$(BIN)/pytest -q -n 2 -m "not proof and not sandbox"
 
 check: $(READY)
 	$(BIN)/ruff format --check .

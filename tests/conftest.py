@@ -22,6 +22,8 @@ import fsspec
 import pytest
 from botocore.config import Config
 from hypothesis import HealthCheck, settings
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from qbo_attach.fake_qbo import running
 from qbo_attach.fake_qbo.server import RunningFake
@@ -30,6 +32,22 @@ from qbo_attach.settings import Settings
 # What a test's examples may take decides pytest-timeout: a busy machine may stand still for a second.
 settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("suite")
+
+
+class _FlowsTogether(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
+    """Keeps the flows' tests in one process, since they share one Prefect server.
+
+    The largest unit goes first, so that they are begun with. Marks (`xdist_group`) do not group: in
+    pytest 9 a test's id does not take them.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "flows" if nodeid.startswith("tests/flows/") else nodeid
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
+    return _FlowsTogether(config, log)
+
 
 S3_KEY = "AKIDFORTESTS"
 S3_SECRET = "secret-for-tests"

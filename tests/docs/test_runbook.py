@@ -48,6 +48,7 @@ def typed(reader: Reader, found: Iterator[Block]) -> dict[str, str]:
     return shown
 
 
+@pytest.mark.proof
 @pytest.mark.timeout(180)  # some twenty processes one after another
 def test_the_runbooks_rehearsal_runs_as_it_is_written(reader: Reader) -> None:
     shown = typed(reader, blocks(RUNBOOK))

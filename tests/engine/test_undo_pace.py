@@ -76,6 +76,7 @@ def test_an_undo_uses_what_is_allowed_to_batches_and_never_more(
     assert FILES / done.took_s * 60 > 1_050
 
 
+@pytest.mark.proof
 def test_an_undo_without_batches_is_as_fast_as_single_deletes_are_allowed_to_be() -> None:
     done = Undone(0.2, Rule("refused", "batch", code="500"))
     assert done.client.requests_sent["delete"] == FILES
@@ -83,6 +84,7 @@ def test_an_undo_without_batches_is_as_fast_as_single_deletes_are_allowed_to_be(
     assert FILES / done.took_s * 60 > 400
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("kind", ["504_before", "504_after"])
 def test_an_undo_whose_batches_are_all_lost_gives_them_up(kind: str) -> None:
     done = Undone(0.2, Rule(kind, "batch"))
@@ -90,6 +92,7 @@ def test_an_undo_whose_batches_are_all_lost_gives_them_up(kind: str) -> None:
     assert FILES / done.took_s * 60 > 400
 
 
+@pytest.mark.proof
 def test_batches_that_are_lost_now_and_then_are_not_given_up() -> None:
     done = Undone(0.2, *(Rule("504_after", "batch", numbers=(n,)) for n in range(1, 80, 2)))
     assert done.client.requests_sent["batch"] == FILES // 30

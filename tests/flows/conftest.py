@@ -13,14 +13,6 @@ from qbo_attach.sample import make_sample
 from tests.flows.case import Case
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the flows' tests in one process: they share one Prefect server."""
-    here = Path(__file__).parent
-    for item in items:
-        if here in item.path.parents:
-            item.add_marker(pytest.mark.xdist_group("prefect"))
-
-
 @pytest.fixture(scope="session")
 def prefect_server() -> Iterator[None]:
     """A Prefect server on a fresh SQLite file; flows called in a test find it."""

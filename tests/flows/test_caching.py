@@ -97,6 +97,7 @@ class Step:
     again: set[str]
 
 
+@pytest.mark.proof
 def test_exactly_the_stages_whose_inputs_changed_run_again(
     case: Case, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

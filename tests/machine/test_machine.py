@@ -8,7 +8,7 @@ import pytest
 
 from tests.machine.search import REACHED, search
 
-EXAMPLES = 150
+EXAMPLES = 90
 PROOF_SEEDS = range(1, 15)
 
 

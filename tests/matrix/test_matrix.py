@@ -16,6 +16,7 @@ def wrong(results: list[tuple[Cell, Verdict]]) -> dict[tuple[str, str, str, int]
     return {(c.table, c.kind, c.place, c.per_request): v.wrong for c, v in results if v.wrong}
 
 
+@pytest.mark.proof
 def test_no_fault_loses_or_doubles_a_file_or_ends_a_run_unexplained_and_docs_tell_the_cells() -> (
     None
 ):

@@ -245,6 +245,7 @@ def test_files_that_no_sample_made_are_left_alone(tmp_path: Path) -> None:
     assert list(_tree(tmp_path)) == ["files/Attach/precious.pdf"]
 
 
+@pytest.mark.proof
 def test_twenty_thousand_files_are_made_by_count_and_all_expected(tmp_path: Path) -> None:
     sample = make_sample(str(tmp_path), files=20_000, clients=45, size_kb=(1, 2))
     root = Path(sample.files_dir, "Attach")

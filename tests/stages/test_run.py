@@ -276,7 +276,10 @@ def run_in_a_process(case: Case, folder: Path) -> subprocess.Popen[bytes]:
     )
 
 
-@pytest.mark.parametrize("committed", [1, 20, 45])
+@pytest.mark.parametrize(
+    "committed",
+    [pytest.param(1, marks=pytest.mark.proof), 20, pytest.param(45, marks=pytest.mark.proof)],
+)
 def test_a_run_killed_in_flight_and_run_again_leaves_each_file_once(
     tmp_path: Path, committed: int
 ) -> None:

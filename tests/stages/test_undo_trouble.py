@@ -125,7 +125,9 @@ def command(*words: str) -> list[str]:
     return [sys.executable, "-m", "qbo_attach.cli", "undo", *words]
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.proof)]
+)
 def test_a_process_that_is_killed_half_way_is_followed_by_one_that_finishes(
     case: Case, number: signal.Signals
 ) -> None:
