@@ -31,6 +31,7 @@ def test_the_join_agrees_with_the_bare_script_and_lands_on_the_page(tmp_path: Pa
     assert "not at this size" in page
 
 
+@pytest.mark.proof
 def test_a_second_run_and_the_bare_script_come_to_the_same_tables(tmp_path: Path) -> None:
     section = planning.measure(Bench(tmp_path / "scratch", quick=True, runs=1))
     assert [goal.met for goal in section.goals] == [None, True]

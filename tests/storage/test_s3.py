@@ -45,7 +45,7 @@ class TestListing:
     ) -> None:
         count = 1_100  # a page has 1,000
         clients = ["Käse & Co", "b+c", "d#e", "f"]
-        keys = [f"root/Attach/{clients[n % 4]}/Txn/80{n % 300}/file {n}.pdf" for n in range(count)]
+        keys = [f"root/Attach/{clients[n % 4]}/Txn/80{n % 50}/file {n}.pdf" for n in range(count)]
         keys += ["root/Attach/loose.pdf", "root/Attach/f/also loose.pdf", "other/x.pdf"]
         fill(s3_server, bucket_of(s3_bucket), keys)
         plain = s3fs.S3FileSystem(
