@@ -146,39 +146,11 @@ def test_requestids_of_a_run_that_goes_well_are_used_once() -> None:
     assert world.request_ids() == Counter(dict.fromkeys(world.request_ids(), 1))
 
 
-class TwoFaults(Company):
-    """Makes the first file of the first group, and answers all with faults that name no file."""
-
-    told = False
-
-    async def upload(self, *given: Any, **named: Any) -> UploadAnswer:
-        answer = await super().upload(*given, **named)
-        if self.told:
-            return answer
-        self.told = True
-        made = [one.attachable for one in answer.items]
-        self.held = [(at, one) for at, one in self.held if one not in made[1:]]
-        self.answered.clear()
-        odd = Fault("10000", "Unknown error", status=200)
-        bad = Fault("6041", "Invalid file", status=200)
-        items = (ItemAnswer(fault=bad), ItemAnswer(fault=odd), ItemAnswer(fault=bad))
-        return UploadAnswer(items, 200, "t", "")
-
-
-def test_a_fault_that_may_come_after_the_effect_is_any_files_where_none_is_named() -> None:
-    world = World()
-    world.company = TwoFaults(world.clock)
-    session = world.run()
-    assert not session.log.history.doubts
-    assert outcomes(session)["adopted"] == 1
-    assert world.held() == world.once
-
-
 @dataclass
-class TwoFaultsOfOneBill(Company):
-    """Makes the first of two files; then both have faults: one that may come late, and another."""
+class OneMadeAllFaults(Company):
+    """Makes the first file of the first group, and answers all of that group with these faults."""
 
-    second: str = "6000"
+    said: tuple[Fault, ...] = ()
     told: bool = False
 
     async def upload(self, *given: Any, **named: Any) -> UploadAnswer:
@@ -189,20 +161,28 @@ class TwoFaultsOfOneBill(Company):
         made = [one.attachable for one in answer.items]
         self.held = [(at, one) for at, one in self.held if one not in made[1:]]
         self.answered.clear()
-        late = Fault("10000", "Unknown error", type="SystemFault", status=200)
-        other = Fault(self.second, "Business Validation Error", "Bill 12 is locked", status=200)
-        return UploadAnswer((ItemAnswer(fault=late), ItemAnswer(fault=other)), 200, "t", "")
+        return UploadAnswer(tuple(ItemAnswer(fault=fault) for fault in self.said), 200, "t", "")
 
 
-def of_one_bill(world: World) -> None:
-    world.files = [replace(file, qbo_entity_id="12") for file in world.files[:2]]
+LATE = Fault("10000", "Unknown error", type="SystemFault", status=200)
+
+
+def test_a_fault_that_may_come_after_the_effect_is_any_files_where_none_is_named() -> None:
+    world = World()
+    bad = Fault("6041", "Invalid file", status=200)
+    world.company = OneMadeAllFaults(world.clock, said=(bad, LATE, bad))
+    session = world.run()
+    assert not session.log.history.doubts
+    assert outcomes(session)["adopted"] == 1
+    assert world.held() == world.once
 
 
 @pytest.mark.parametrize("second", ["130", "6000", "6190"])
 def test_faults_that_fit_two_files_put_both_in_doubt_whatever_they_mention(second: str) -> None:
     world = World()
-    of_one_bill(world)
-    world.company = TwoFaultsOfOneBill(world.clock, second=second)
+    world.files = [replace(file, qbo_entity_id="12") for file in world.files[:2]]
+    other = Fault(second, "Business Validation Error", "Bill 12 is locked", status=200)
+    world.company = OneMadeAllFaults(world.clock, said=(LATE, other))
     session = world.run()
     if second == "6190":
         assert isinstance(session.stopped, StopError)
