@@ -16,6 +16,7 @@ from qbo_attach.core.chain import GroupFile, Intent, Looked, Recorded
 from qbo_attach.core.errors import StorageError
 from qbo_attach.core.history import SETTLED_LOOKS, Doubt
 from qbo_attach.core.model import Attachable, Outcome
+from qbo_attach.core.naming import folded
 from qbo_attach.core.uploading import after_settled_look, is_ours
 from qbo_attach.engine.groups import Group
 from qbo_attach.engine.ports import SourceState
@@ -223,19 +224,16 @@ class Settling:
 
     async def _look_at_entities(self, doubts: list[Doubt]) -> dict[str, dict[str, Attachable]]:
         by_type: dict[str, set[str]] = {}
+        names: set[str] = set()
         for doubt in doubts:
-            for file in doubt.open.values():
+            for key, file in doubt.open.items():
                 by_type.setdefault(file.refs[0].type, set()).add(file.refs[0].id)
+                names |= {key, folded(file.sent_file_name)}
         shown: list[Attachable] = []
         for entity_type, ids in by_type.items():
-            shown += await self._session.company.attachables_of(entity_type, sorted(ids))
-        ids = {attachable.id for attachable in shown}
-        # What was found for a file of some of its entities may still be what this intent made.
-        claimed = {
-            done.attachable_id
-            for done in self._history.rows.rows()
-            if done.attachable_id in ids and done.outcome != Outcome.ALREADY_IN_QBO
-        }
+            there = await self._session.company.attachables_of(entity_type, sorted(ids))
+            shown += (a for a in there if names & {a.tag, a.note, folded(a.file_name)})
+        claimed = self._claimed({attachable.id for attachable in shown})
         found: dict[str, dict[str, Attachable]] = {d.intent.request_id: {} for d in doubts}
         # First what hangs on just a file's entities: what hangs on more may be another file's.
         for exact in (True, False):
@@ -256,6 +254,17 @@ class Settling:
                             claimed.add(attachable.id)
                             break
         return found
+
+    def _claimed(self, ids: set[str]) -> set[str]:
+        """Those of these attachables that other attachments are; each done row is read for that.
+
+        What was found for a file of some of its entities may still be what an intent made.
+        """
+        return {
+            done.attachable_id
+            for done in (self._history.rows.rows() if ids else ())
+            if done.attachable_id in ids and done.outcome != Outcome.ALREADY_IN_QBO
+        }
 
     def _is_marked_otherwise(self, intent: Intent) -> bool:
         """Whether it went out when QBO_MARKER was another: QBO is not asked by that field now.
