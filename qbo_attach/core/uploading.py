@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -142,13 +142,16 @@ class Matched:
     """An answer's items by the key of their file; `missing` files have no item that is theirs.
 
     `guessed`: of those refused, the keys of the files that no fault's text fits alone. Which of
-    the faults left over is whose is not known.
+    the faults left over is whose is not known. `weak`: the keys of those whose fault is theirs
+    since its text has the id of their entity, or since it is the one left over then: a number in a
+    text need not be an id.
     """
 
     made: dict[str, Attachable]
     refused: dict[str, Fault]
     missing: tuple[GroupFile, ...]
     guessed: frozenset[str] = frozenset()
+    weak: frozenset[str] = frozenset()
 
 
 def match_answer(
@@ -161,14 +164,14 @@ def match_answer(
     item is missing or is nobody's, the files without an attachable are in doubt.
     """
     by_key = {file.key: file for file in files}
-    by_name = {folded(file.sent_file_name): file for file in files}
+    of_name = {folded(file.sent_file_name): file for file in files}
     made: dict[str, Attachable] = {}
     faults: list[Fault] = []
     strangers = 0
     for attachable, fault in items:
         if attachable is not None:
             file = by_key.get(attachable.tag) or by_key.get(attachable.note)
-            file = file or by_name.get(folded(attachable.file_name))
+            file = file or of_name.get(folded(attachable.file_name))
             if file is None or file.key in made:
                 strangers += 1
             else:
@@ -178,34 +181,34 @@ def match_answer(
     left = [file for file in files if file.key not in made]
     if strangers or len(faults) != len(left):
         return Matched(made, {}, tuple(left))
-    named, rest = _share_out(left, faults)
-    guessed = [file.key for file in left if file.key not in named]
-    refused = {**named, **dict(zip(guessed, rest, strict=True))}
-    return Matched(made, refused, (), frozenset(guessed) if len(guessed) > 1 else frozenset())
+    by_name = _share_out(left, faults, _with_name)
+    by_entity = _share_out([file for file in left if file.key not in by_name], faults, _with_entity)
+    told = by_name | by_entity
+    guessed = [file.key for file in left if file.key not in told]
+    refused = told | dict(zip(guessed, faults, strict=True))
+    weak = frozenset((*by_entity, *guessed)) if by_entity else frozenset()
+    return Matched(made, refused, (), frozenset(guessed if len(guessed) > 1 else ()), weak)
 
 
 def _share_out(
-    files: Sequence[GroupFile], faults: list[Fault]
-) -> tuple[dict[str, Fault], list[Fault]]:
-    """The faults whose text fits one file alone, by its key; and the other faults.
+    files: Sequence[GroupFile],
+    faults: list[Fault],
+    fitting: Callable[[Sequence[GroupFile], str], list[GroupFile]],
+) -> dict[str, Fault]:
+    """The faults whose text fits one file alone, by its key; they are taken out of `faults`.
 
     A text that several files would fit (those of one transaction have its id in common), and one
     of several texts that fit the same file, say nothing.
     """
-    refused: dict[str, Fault] = {}
-    rest = list(faults)
-    for fitting in (_with_name, _with_entity):
-        left = [file for file in files if file.key not in refused]
-        told: dict[str, list[Fault]] = {}
-        for fault in rest:
-            found = fitting(left, f"{fault.message} {fault.detail}")
-            if len(found) == 1:
-                told.setdefault(found[0].key, []).append(fault)
-        for key, its in told.items():
-            if len(its) == 1:
-                refused[key] = its[0]
-                rest.remove(its[0])
-    return refused, rest
+    told: dict[str, list[Fault]] = {}
+    for fault in faults:
+        found = fitting(files, f"{fault.message} {fault.detail}")
+        if len(found) == 1:
+            told.setdefault(found[0].key, []).append(fault)
+    shared = {key: its[0] for key, its in told.items() if len(its) == 1}
+    for fault in shared.values():
+        faults.remove(fault)
+    return shared
 
 
 def _with_name(files: Sequence[GroupFile], text: str) -> list[GroupFile]:

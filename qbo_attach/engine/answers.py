@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from qbo_attach.core.chain import GroupFile, Recorded
 from qbo_attach.core.errors import StoppedError, StorageError
-from qbo_attach.core.history import SETTLED_LOOKS
 from qbo_attach.core.model import Attachable, Fault, Outcome, Recovery
 from qbo_attach.core.uploading import Matched, RefusalWatch, match_answer
 from qbo_attach.engine.groups import Group
@@ -36,21 +35,21 @@ class Answers:
     def answered(self, group: Group, answer: UploadAnswer, duration_s: float) -> None:
         """QBO answered item by item."""
         session = self._session
-        self._not_done = 0
+        session.refused_in_doubt.pop(group.request_id, None)
         items = [(item.attachable, item.fault) for item in answer.items]
         matched = match_answer(group.files, items)
         session.size.answered(len(group.files), matched=not matched.missing)
         session.bytes.sent(group.size_bytes, duration_s)
         again: list[GroupFile] = []
         missing = list(matched.missing)
-        guess = self._guess(group, matched)
+        guess, unsure = self._guess(group, matched)
         for file in group.files:
             attachable = matched.made.get(file.key)
             fault = matched.refused.get(file.key)
             if attachable is not None:
                 self._made(group, file, attachable, answer, duration_s)
             elif fault is not None:
-                is_guess = guess is not None and file.key in matched.guessed
+                is_guess = guess is not None and file.key in unsure
                 then = guess if is_guess else self._item_fault(group, file, fault, duration_s)
                 if then is Recovery.IN_DOUBT:
                     missing.append(file)
@@ -58,28 +57,36 @@ class Answers:
                     again.append(file)
         if missing:
             self._doubt(group, missing)
-        if guess is Recovery.NOT_DONE:
-            for file in again:
-                session.prepare(self._part(group, (file,)))
-        elif again:
-            session.prepare(self._part(group, tuple(again)))
+        if not again or matched.made:
+            self._not_done = 0
+        elif self._waited(error := faults.NotDoneError(matched.refused[again[0].key])):
+            self.not_sent(group, again)
+            self._stop_waiting(error)
+            return
+        alone = guess is Recovery.NOT_DONE
+        for files in ([file] for file in again) if alone else [again] if again else []:
+            session.prepare(self._part(group, tuple(files)))
 
-    def _guess(self, group: Group, matched: Matched) -> Recovery | None:
-        """What follows for the files whose faults are guessed; None: for each what its fault says.
+    def _guess(self, group: Group, matched: Matched) -> tuple[Recovery | None, frozenset[str]]:
+        """What follows for the files whose faults may be others', and their keys.
 
         One fault that may come after the effect makes all of them doubtful. Of different ones that
-        surely had none, going alone shows whose is whose.
+        surely had none, going alone shows whose is whose. None: for each what its fault says.
         """
-        guessed = [matched.refused[key] for key in matched.guessed]
-        kinds = {faults.recovery(fault) for fault in guessed}
-        for fault in guessed:
+        unsure = matched.guessed | matched.weak
+        by_key = {key: matched.refused[key] for key in unsure}
+        kinds = {faults.recovery(fault) for fault in by_key.values()}
+        doubtful = len(unsure) > 1 and Recovery.IN_DOUBT in kinds
+        different = len({by_key[key].code for key in matched.guessed}) > 1
+        if not doubtful and not different:
+            return None, frozenset()
+        for fault in by_key.values():
             if faults.recovery(fault) is Recovery.STOP:
                 self._session.stop(faults.StopError(fault))
-        if Recovery.IN_DOUBT in kinds:
-            return Recovery.IN_DOUBT
-        if len({fault.code for fault in guessed}) > 1:
-            return Recovery.IN_DOUBT if group.may_come_late else Recovery.NOT_DONE
-        return None
+        if doubtful:
+            return Recovery.IN_DOUBT, unsure
+        then = Recovery.IN_DOUBT if group.may_come_late else Recovery.NOT_DONE
+        return then, matched.guessed
 
     def _item_fault(
         self, group: Group, file: GroupFile, fault: Fault, duration_s: float
@@ -100,6 +107,7 @@ class Answers:
     def failed(self, group: Group, error: Exception) -> None:
         """The request had no answer of items; each kind of error has its recovery."""
         session = self._session
+        session.refused_in_doubt.pop(group.request_id, None)
         match error:
             case faults.InDoubtError():
                 self.in_doubt(group)
@@ -110,7 +118,7 @@ class Answers:
             case BodyFailedError():
                 self._unreadable(group, error)
             case faults.StopError():
-                if self._is_good(error):
+                if _is_good(group, error):
                     self.in_doubt(group)
                 else:
                     self.not_sent(group)
@@ -131,13 +139,14 @@ class Answers:
             # It ended while it waited for its token, slot or connection.
             self.not_sent(group)
 
-    def not_sent(self, group: Group) -> None:
-        """The group surely did not go out: its intent is closed."""
+    def not_sent(self, group: Group, files: Iterable[GroupFile] | None = None) -> None:
+        """The group (or these of its files) surely did not go out: its intent is closed."""
+        files = group.files if files is None else files
         if not group.clean:
             # An earlier sending of these files may have had its effect.
-            self.in_doubt(group)
+            self._doubt(group, files)
             return
-        for file in group.files:
+        for file in files:
             self._record(group, file, Outcome.NOT_SENT)
 
     def _doubt(self, group: Group, files: Iterable[GroupFile]) -> None:
@@ -148,32 +157,39 @@ class Answers:
     def _again(self, group: Group, error: faults.NotDoneError) -> None:
         """Send the same group again, with a renewed intent, after the wait that is told."""
         session = self._session
-        if not faults.is_throttle(error.fault) and error.fault.status != 401:  # noqa: PLR2004
-            self._not_done += 1
-            backoff_s = min(_LONGEST_BACKOFF_S, 2.0 ** (self._not_done - 1))
-            session.pacer.pause(error.retry_after_s or backoff_s)
-        too_often = self._not_done >= NOT_DONE_IN_A_ROW
-        if self._is_good(error):
+        counts = not faults.is_throttle(error.fault) and error.fault.status != 401  # noqa: PLR2004
+        too_often = counts and self._waited(error)
+        if _is_good(group, error):
             self.in_doubt(group)
         elif too_often or session.stopped is not None:
             self.not_sent(group)
         else:
             session.prepare(group)
         if too_often:
-            session.stop(StoppedError(f"{error} It failed {self._not_done} times in a row."))
+            self._stop_waiting(error)
 
-    @staticmethod
-    def _is_good(error: faults.QboError) -> bool:
-        """Whether a whole fault came within a good answer: before all effect, nobody says then."""
-        return 200 <= error.fault.status < 300  # noqa: PLR2004
+    def _waited(self, error: faults.NotDoneError) -> bool:
+        """Hold the realm back, longer each time; whether that was too often in a row."""
+        self._not_done += 1
+        backoff_s = min(_LONGEST_BACKOFF_S, 2.0 ** (self._not_done - 1))
+        self._session.pacer.pause(error.retry_after_s or backoff_s)
+        return self._not_done >= NOT_DONE_IN_A_ROW
+
+    def _stop_waiting(self, error: faults.NotDoneError) -> None:
+        said = f"{error} It failed {self._not_done} times in a row."
+        self._session.stop(StoppedError(said))
 
     def _refused(self, group: Group, error: faults.RefusedError) -> None:
         """A whole request was refused: halves go on alone, so that one file holds up no other.
 
-        Of a resend the refusal may be this one's only (a proxy's, say): the looks go on.
+        Of a resend the refusal may be this one's only (a proxy's, say): the looks go on. Within a
+        good answer they decide whether the refused sending had its effect.
         """
         self._not_done = 0
-        if group.may_come_late or (self._is_good(error) and group.looks < SETTLED_LOOKS):
+        good = _is_good(group, error)
+        if good:
+            self._session.refused_in_doubt[group.request_id] = error.fault
+        if good or group.may_come_late:
             self.in_doubt(group)
             return
         if len(group.files) == 1:
@@ -288,3 +304,8 @@ class Answers:
                 duration_ms=int(duration_s * 1000),
             )
         )
+
+
+def _is_good(group: Group, error: faults.QboError) -> bool:
+    """Whether a whole fault came within a good answer: before all effect, nobody says then."""
+    return group.may_have_left and 200 <= error.fault.status < 300  # noqa: PLR2004

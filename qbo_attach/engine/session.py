@@ -20,7 +20,7 @@ from datetime import timedelta
 
 from qbo_attach.core.chain import GroupFile, Record, Recorded, RunEnded
 from qbo_attach.core.errors import StoppedError
-from qbo_attach.core.model import Outcome
+from qbo_attach.core.model import Fault, Outcome
 from qbo_attach.core.ports import Clock
 from qbo_attach.core.uploading import GroupBytes, GroupSize, Queue
 from qbo_attach.engine.answers import Answers
@@ -108,6 +108,8 @@ class UploadSession:
         self.writer = LogWriter(log, clock, on_failure=self.stop, renew_every_s=options.lease_s / 3)
         self.doubt_over: dict[str, float] = {}
         """When the attempt of a group in doubt is over for certain, by requestid (monotonic)."""
+        self.refused_in_doubt: dict[str, Fault] = {}
+        """By requestid what a good answer refused in place of items, till a look tells more."""
         self._answers = Answers(self)
         self._queue = Queue()
         self._prepared: deque[Group] = deque()

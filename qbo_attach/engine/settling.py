@@ -9,18 +9,17 @@ from __future__ import annotations
 import hashlib
 from contextlib import aclosing
 from dataclasses import replace
-from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from qbo_attach.core.chain import GroupFile, Intent, Looked, Recorded
 from qbo_attach.core.errors import StorageError
-from qbo_attach.core.history import SETTLED_LOOKS, Doubt
+from qbo_attach.core.history import Doubt
 from qbo_attach.core.model import Attachable, Outcome
-from qbo_attach.core.naming import folded
-from qbo_attach.core.uploading import after_settled_look, is_ours
+from qbo_attach.core.uploading import after_settled_look
 from qbo_attach.engine.groups import Group
+from qbo_attach.engine.looking import is_marked_otherwise, look
 from qbo_attach.engine.ports import SourceState
-from qbo_attach.qbo.faults import QboError
+from qbo_attach.qbo.faults import QboError, remedy
 from qbo_attach.storage.place import SourceError
 from qbo_attach.storage.runlog import utc_text
 
@@ -29,10 +28,6 @@ if TYPE_CHECKING:
 
 RESENDS = 6
 """A group that is still in doubt after so many settled looks in one run is left to the next."""
-
-_CLOCKS_DIFFER_S = 2.0
-"""Slack of a creation time against the clock of the intent's writer, which may have been another
-machine's, after the offset of QBO's `Date` that it had measured is taken off."""
 
 
 async def settle(session: UploadSession) -> None:
@@ -81,7 +76,7 @@ class Settling:
     async def _adopt_early(self) -> None:
         """Groups that are at QBO whole need no waiting."""
         doubts = list(self._history.doubts.values())
-        found = await self._look(doubts)
+        found = await look(self._session, doubts, settled=False)
         for doubt in doubts:
             theirs = found.get(doubt.intent.request_id, {})
             if len(theirs) == len(doubt.open):
@@ -95,7 +90,7 @@ class Settling:
             for request_id, doubt in self._history.doubts.items()
             if self._looks.get(request_id, 0) < RESENDS and self._due_at(request_id) <= now
         ]
-        found = await self._look(due)
+        found = await look(self._session, due, settled=True)
         for doubt in due:
             await self._settled(doubt, found.get(doubt.intent.request_id, {}))
 
@@ -115,7 +110,7 @@ class Settling:
             found,
             looks=looks,
             # With its marker elsewhere, the same group is another request.
-            partial=doubt.partial or self._is_marked_otherwise(intent),
+            partial=doubt.partial or is_marked_otherwise(session, intent),
             unchanged=frozenset(k for k, s in states.items() if s is SourceState.UNCHANGED),
         )
         await self._adopt(doubt, then.adopt)
@@ -133,21 +128,41 @@ class Settling:
             again = Group(intent.request_id, intent.boundary, intent.files, attempt, clean=False)
             again.looks = looks
             session.prepare(again)
-        if then.anew:
-            group = session.new_group(then.anew)
+        self._go_anew(doubt, then.anew, looks)
+
+    def _go_anew(self, doubt: Doubt, files: tuple[GroupFile, ...], looks: int) -> None:
+        """Send what never came under a new requestid; what was refused alone has its outcome."""
+        session, intent = self._session, doubt.intent
+        refused = session.refused_in_doubt.pop(intent.request_id, None)
+        if refused is not None and len(intent.files) == 1:
+            for file in files:
+                error = f"{refused}. {remedy(refused)}"
+                self._record(intent, file, Outcome.ERROR, error=error)
+            return
+        # Of several that were refused as one each goes alone, so that one holds up no other.
+        for some in (
+            [(file,) for file in files] if refused is not None else [files] if files else []
+        ):
+            group = session.new_group(some)
             group.clean = False
             group.looks = looks
             self._looks[group.request_id] = self._looks[intent.request_id]
             session.prepare(group)
 
     async def _adopt(self, doubt: Doubt, found: dict[str, Attachable]) -> None:
+        ours = {
+            key: doubt.intent.marker == "none" or key in (one.tag, one.note)
+            for key, one in found.items()
+        }
         files = {key: doubt.open[key] for key in found}
-        digests = {key: await self._digest(file) for key, file in files.items()}
+        digests = {k: await self._digest(file) if ours[k] else "" for k, file in files.items()}
         for key, attachable in found.items():
+            # Without its marker it may be a person's: nobody has read it, and no undo takes it.
             self._record(
                 doubt.intent,
                 replace(files[key], sha256=digests[key]),
-                Outcome.ADOPTED,
+                Outcome.ADOPTED if ours[key] else Outcome.ALREADY_IN_QBO,
+                error="" if ours[key] else "found by entity, name and size, without our marker",
                 attachable_id=attachable.id,
             )
 
@@ -189,107 +204,3 @@ class Settling:
                 attempt=intent.attempt,
             )
         )
-
-    # -- looking ------------------------------------------------------------------------------
-
-    async def _look(self, doubts: list[Doubt]) -> dict[str, dict[str, Attachable]]:
-        """What QBO shows of these groups: by requestid, by key. A few queries for all."""
-        marked: list[Doubt] = []
-        plain: list[Doubt] = []
-        for doubt in doubts:
-            by_entity = doubt.intent.marker == "none" or self._is_marked_otherwise(doubt.intent)
-            (plain if by_entity else marked).append(doubt)
-        found: dict[str, dict[str, Attachable]] = {}
-        if marked:
-            keys = [key for doubt in marked for key in doubt.open]
-            shown = await self._session.company.attachables_by_marker(keys)
-            by_marker = {}
-            for attachable in reversed(shown):
-                by_marker.update({attachable.tag: attachable, attachable.note: attachable})
-            for doubt in marked:
-                # Another size is an older content under the same name: not what was sent.
-                theirs = {
-                    file.key: by_marker[file.key]
-                    for file in doubt.open.values()
-                    if file.key in by_marker
-                    and by_marker[file.key].size_bytes in (None, file.size_bytes)
-                }
-                found[doubt.intent.request_id] = theirs
-                if _is_last(doubt) and len(theirs) < len(doubt.open):
-                    plain.append(doubt)
-        if plain:
-            for request_id, theirs in (await self._look_at_entities(plain)).items():
-                found[request_id] = theirs | found.get(request_id, {})
-        return found
-
-    async def _look_at_entities(self, doubts: list[Doubt]) -> dict[str, dict[str, Attachable]]:
-        by_type: dict[str, set[str]] = {}
-        names: set[str] = set()
-        for doubt in doubts:
-            for key, file in doubt.open.items():
-                by_type.setdefault(file.refs[0].type, set()).add(file.refs[0].id)
-                names |= {key, folded(file.sent_file_name)}
-        shown: list[Attachable] = []
-        for entity_type, ids in by_type.items():
-            there = await self._session.company.attachables_of(entity_type, sorted(ids))
-            shown += (a for a in there if names & {a.tag, a.note, folded(a.file_name)})
-        claimed = self._claimed({attachable.id for attachable in shown})
-        found: dict[str, dict[str, Attachable]] = {d.intent.request_id: {} for d in doubts}
-        # First what hangs on just a file's entities: what hangs on more may be another file's.
-        for exact in (True, False):
-            for doubt in doubts:
-                theirs = found[doubt.intent.request_id]
-                not_before = self._not_before(doubt.intent)
-                for key, file in doubt.open.items():
-                    for attachable in () if key in theirs else shown:
-                        same = set(attachable.refs) == set(file.refs) or not exact
-                        if key in (attachable.tag, attachable.note):
-                            fits = attachable.size_bytes in (None, file.size_bytes)
-                        else:
-                            bare = doubt.intent.marker == "none" or _is_bare(doubt, attachable)
-                            fits = bare and same
-                            fits = fits and is_ours(file, attachable, not_before=not_before)
-                        if fits and attachable.id not in claimed:
-                            theirs[key] = attachable
-                            claimed.add(attachable.id)
-                            break
-        return found
-
-    def _claimed(self, ids: set[str]) -> set[str]:
-        """Those of these attachables that other attachments are; each done row is read for that.
-
-        What was found for a file of some of its entities may still be what an intent made.
-        """
-        return {
-            done.attachable_id
-            for done in (self._history.rows.rows() if ids else ())
-            if done.attachable_id in ids and done.outcome != Outcome.ALREADY_IN_QBO
-        }
-
-    def _is_marked_otherwise(self, intent: Intent) -> bool:
-        """Whether it went out when QBO_MARKER was another: QBO is not asked by that field now.
-
-        It may have been changed because QBO refuses to be.
-        """
-        return intent.marker != self._session.options.marker
-
-    def _not_before(self, intent: Intent) -> datetime:
-        written = datetime.fromisoformat(intent.written_at.replace("Z", "+00:00"))
-        offset_s = intent.clock_offset_s
-        if offset_s is None:
-            offset_s = self._session.company.clock_offset_s
-        return written + timedelta(seconds=offset_s - _CLOCKS_DIFFER_S)
-
-
-def _is_last(doubt: Doubt) -> bool:
-    """Whether what the look under way does not find goes out under another requestid.
-
-    So far QBO was asked for the marker alone. Should it not keep that, or not find by it, the files
-    would be doubled.
-    """
-    return doubt.settled_looks + 1 >= SETTLED_LOOKS
-
-
-def _is_bare(doubt: Doubt, attachable: Attachable) -> bool:
-    """Whether it may be what a marked intent made, with the marker lost."""
-    return _is_last(doubt) and not (attachable.tag or attachable.note)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +16,7 @@ from qbo_attach.engine.ports import SourceState
 from qbo_attach.engine.session import UploadSession
 from qbo_attach.qbo.faults import NotDoneError, QboError, RefusedError, StopError
 from qbo_attach.qbo.wire import ItemAnswer, UploadAnswer
-from tests.engine.test_session import AT, SETTLE_S, Company, Sources, World, outcomes
+from tests.engine.test_session import AT, SETTLE_S, Company, Sources, World, file, outcomes
 
 
 @dataclass
@@ -101,8 +102,48 @@ def test_what_the_marker_does_not_find_is_looked_for_at_its_entity_before_it_goe
     world.company = ForgetfulCompany(world.clock, deque(fates))
     world.company.shows = shows
     session = world.run()
-    assert outcomes(session) == {"success": 4, "adopted": 3}
+    told = "adopted" if shows else "already_in_qbo"  # without its marker it may be a person's
+    assert outcomes(session) == {"success": 4, told: 3}
     assert world.held() == world.once
+    rows = [session.log.history.rows.at_key(f"key{n}") for n in range(3)]
+    assert [bool(row and row.sha256) for row in rows] == [shows] * 3, "nobody has read it"
+
+
+class NoQueryByEntity(Company):
+    """Answers queries by marker alone."""
+
+    refuses: bool = True
+
+    async def attachables_of(self, entity_type: str, ids: Sequence[str]) -> list[Attachable]:
+        if self.refuses:
+            raise RefusedError(Fault("4001", "no such query", status=400))
+        return await super().attachables_of(entity_type, ids)
+
+
+def test_where_the_entities_cannot_be_asked_nothing_goes_anew_and_the_rest_is_adopted() -> None:
+    world = World()
+    fates = ["never", "lost", "done", *["never"] * 2]
+    world.company = company = NoQueryByEntity(world.clock, deque(fates))
+    session = world.run()
+    assert isinstance(session.stopped, RefusedError)
+    assert outcomes(session) == {"success": 1, "adopted": 3}
+    assert len(session.log.history.doubt_of_key) == 3
+    company.refuses = False
+    assert outcomes(world.run()) == {"success": 3}
+    assert world.held() == world.once
+
+
+def test_what_is_in_doubt_in_its_thousands_holds_up_no_look() -> None:
+    world = World()
+    world.files = [
+        replace(file(n), sent_file_name="scan.pdf", qbo_entity_id=str(n % 200)) for n in range(600)
+    ]
+    world.company = ForgetfulCompany(world.clock, deque(["lost"] * 1_200))
+    world.company.shows = False
+    began = time.process_time()
+    world.run()
+    assert time.process_time() - began < 30
+    assert world.company.held
 
 
 def test_an_unmarked_attachable_from_before_the_intent_is_not_what_it_made() -> None:
@@ -208,6 +249,44 @@ class FaultsByFile(Company):
         return UploadAnswer(tuple(ItemAnswer(fault=fault) for fault in faults[::-1]), 200, "t", "")
 
 
+def test_a_number_in_a_text_is_no_proof_where_another_fault_may_come_late() -> None:
+    world = World()
+    world.files = world.files[:2]
+    row = Fault("2040", "Invalid character in row 1 of the request", status=200)
+    world.company = OneMadeAllFaults(world.clock, said=(LATE, row))
+    assert outcomes(world.run()) == {"adopted": 1, "success": 1}
+    assert world.held() == world.once
+
+
+@dataclass
+class AlwaysLater(Company):
+    """Answers every item of each group with a fault that asks to come again."""
+
+    codes: tuple[str, ...] = ("3001",)
+
+    async def upload(self, *given: Any, **named: Any) -> UploadAnswer:
+        named["before_first_byte"]()
+        self.requests_sent["upload"] += 1
+        assert self.requests_sent["upload"] < 100
+        faults = [
+            Fault(self.codes[n % len(self.codes)], "later", status=200)
+            for n in range(len(given[0]))
+        ]
+        return UploadAnswer(tuple(ItemAnswer(fault=fault) for fault in faults), 200, "t", "")
+
+
+@pytest.mark.parametrize("codes", [("3001",), ("140", "3200")])
+def test_items_that_ask_to_come_again_and_again_end_the_run_after_longer_and_longer_waits(
+    codes: tuple[str, ...],
+) -> None:
+    world = World()
+    world.company = AlwaysLater(world.clock, codes=codes)
+    session = world.run()
+    assert "times in a row" in str(session.stopped)
+    assert not session.log.history.doubts
+    assert session.pacer.slots_within(20.0) == 0, "the realm is held back"
+
+
 def test_different_faults_that_fit_no_file_are_told_apart_by_sending_each_alone() -> None:
     world = World()
     world.files = world.files[:2]
@@ -229,11 +308,14 @@ class RefusedInAGoodAnswer(Company):
     error: type[QboError] = RefusedError
     code: str = "6000"
     times: int = 1_000
+    from_the: int = 1
 
     async def upload(self, *given: Any, **named: Any) -> UploadAnswer:
         parts = given[0]
         self.refused = self.refused or parts[0].marker
-        if not self.times or self.refused not in [part.marker for part in parts]:
+        self.from_the -= 1
+        begun = self.from_the <= 0
+        if not (begun and self.times) or self.refused not in [part.marker for part in parts]:
             return await super().upload(*given, **named)
         self.times -= 1
         answer = await super().upload(*given, **named)
@@ -248,6 +330,19 @@ def test_what_a_refusal_within_a_good_answer_has_made_is_adopted() -> None:
     world.company = RefusedInAGoodAnswer(world.clock, makes=3)
     session = world.run()
     assert outcomes(session) == {"adopted": 3, "success": 4}
+    assert world.held() == world.once
+
+
+@pytest.mark.parametrize("per_request", [1, 3])
+def test_what_went_anew_and_is_refused_in_a_good_answer_is_looked_for_as_well(
+    per_request: int,
+) -> None:
+    """Its looks so far were for what was sent before it."""
+    world = World()
+    world.files = world.files[:per_request]
+    fates = deque(["never"] * 3)
+    world.company = RefusedInAGoodAnswer(world.clock, fates, makes=per_request, from_the=4, times=1)
+    assert outcomes(world.run()) == {"adopted": per_request}
     assert world.held() == world.once
 
 

@@ -13,6 +13,7 @@ UPLOADING = "tests/core/test_uploading.py"
 _SESSION = "qbo_attach/engine/session.py"
 _ANSWERS = "qbo_attach/engine/answers.py"
 _SETTLING = "qbo_attach/engine/settling.py"
+_LOOKING = "qbo_attach/engine/looking.py"
 _UPLOADING = "qbo_attach/core/uploading.py"
 
 MUTANTS = (
@@ -58,8 +59,8 @@ MUTANTS = (
         "a_429_counts_as_a_failure",
         "throttles count among the failures in a row that end a run",
         _ANSWERS,
-        "if not faults.is_throttle(error.fault) and error.fault.status != 401:",
-        "if error.fault.status != 401:",
+        "counts = not faults.is_throttle(error.fault) and error.fault.status != 401",
+        "counts = error.fault.status != 401",
         (PROTOCOL,),
     ),
     Mutant(
@@ -74,7 +75,7 @@ MUTANTS = (
         "look_skipped",
         "a group in doubt is sent again without asking QBO",
         _SETTLING,
-        """        found = await self._look(due)
+        """        found = await look(self._session, due, settled=True)
         for doubt in due:""",
         """        found: dict[str, dict[str, Attachable]] = {}
         for doubt in due:""",
@@ -117,9 +118,9 @@ MUTANTS = (
         "an answer's items are taken in the order of the files",
         _UPLOADING,
         """            file = by_key.get(attachable.tag) or by_key.get(attachable.note)
-            file = file or by_name.get(folded(attachable.file_name))
+            file = file or of_name.get(folded(attachable.file_name))
 """,
-        """            file = files[len(made)] if by_key and by_name else None
+        """            file = files[len(made)] if by_key and of_name else None
 """,
         (UPLOADING,),
     ),
@@ -202,68 +203,88 @@ MUTANTS = (
         "a_refused_resend_ends_the_doubt",
         "a resend that is refused as a whole is an error although the first may come late",
         _ANSWERS,
-        "        if group.may_come_late or (self._is_good",
-        "        if group.may_come_late and group.clean or (self._is_good",
+        "        if good or group.may_come_late:\n",
+        "        if good:\n",
         (RESENDS,),
     ),
     Mutant(
         "a_refusal_within_a_good_answer_is_believed",
         "a fault in place of the items, with 200, is taken for one that comes before all effect",
         _ANSWERS,
-        "(self._is_good(error) and group.looks < SETTLED_LOOKS)",
-        "(self._is_good(error) and not group.files)",
+        "        good = _is_good(group, error)\n",
+        "        good = _is_good(group, error) and not group.files\n",
         (SETTLED,),
     ),
     Mutant(
         "unnamed_faults_are_dealt_out_by_position",
         "a fault that may come after the effect is one file's, though it names none",
         _ANSWERS,
-        "        if Recovery.IN_DOUBT in kinds:\n",
-        "        if Recovery.IN_DOUBT in kinds and not group.files:\n",
+        "doubtful = len(unsure) > 1 and Recovery.IN_DOUBT in kinds",
+        "doubtful = len(unsure) > len(group.files) and Recovery.IN_DOUBT in kinds",
         (SETTLED,),
     ),
     Mutant(
         "a_fault_is_the_first_files_that_it_fits",
         "a fault that mentions the entity of several files is taken for the first one's",
         _UPLOADING,
-        "            if len(found) == 1:\n",
-        "            if found:\n",
+        "        if len(found) == 1:\n",
+        "        if found:\n",
         (UPLOADING, SETTLED),
     ),
     Mutant(
         "different_faults_are_dealt_out_by_position",
         "of different faults that fit no file each is taken for the next file's",
         _ANSWERS,
-        "if len({fault.code for fault in guessed}) > 1:",
-        "if len({fault.code for fault in guessed}) > len(guessed):",
+        "different = len({by_key[key].code for key in matched.guessed}) > 1",
+        "different = len({by_key[key].code for key in matched.guessed}) < 0",
         (SETTLED,),
     ),
     Mutant(
         "a_stop_within_a_good_answer_had_no_effect",
         "a group whose whole answer is a fault with 200 that ends the run counts as not sent",
         _ANSWERS,
-        """                if self._is_good(error):
-                    self.in_doubt(group)
-""",
-        """                if self._is_good(error) and not group.files:
-                    self.in_doubt(group)
-""",
+        "                if _is_good(group, error):\n",
+        "                if _is_good(group, error) and not group.files:\n",
+        (SETTLED,),
+    ),
+    Mutant(
+        "a_number_in_a_text_is_an_entity",
+        "a text with the number of an entity proves whose fault it is, whatever the others are",
+        _ANSWERS,
+        "unsure = matched.guessed | matched.weak",
+        "unsure = matched.guessed",
+        (SETTLED,),
+    ),
+    Mutant(
+        "items_that_come_again_are_not_counted",
+        "files whose items ask to come again are sent again at once, for ever",
+        _ANSWERS,
+        "        if not again or matched.made:\n",
+        "        if group.files:\n",
+        (SETTLED,),
+    ),
+    Mutant(
+        "a_strangers_attachable_is_ours",
+        "what is found without our marker counts as made by us, so that an undo deletes it",
+        _SETTLING,
+        "Outcome.ADOPTED if ours[key] else Outcome.ALREADY_IN_QBO",
+        "Outcome.ADOPTED",
         (SETTLED,),
     ),
     Mutant(
         "the_last_look_asks_for_markers_alone",
         "a marker that QBO does not keep doubles what was not answered",
-        _SETTLING,
-        "if _is_last(doubt) and len(theirs) < len(doubt.open):",
-        "if _is_last(doubt) and len(theirs) > len(doubt.open):",
+        _LOOKING,
+        "if settled and _is_last(doubt) and len(theirs) < len(doubt.open):",
+        "if settled and _is_last(doubt) and len(theirs) > len(doubt.open):",
         (SETTLED,),
     ),
     Mutant(
         "another_marker_is_asked_for",
         "a group is looked for by the marker that is set now, not by the one that it carries",
-        _SETTLING,
-        "        return intent.marker != self._session.options.marker\n",
-        "        return not intent.files\n",
+        _LOOKING,
+        "    return intent.marker != session.options.marker\n",
+        "    return not intent.files\n",
         (SETTLED,),
     ),
     Mutant(
