@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from qbo_attach.core.errors import NotStartedError
 from qbo_attach.core.exclusions import JUNK
+from qbo_attach.core.existing import small_id
 from qbo_attach.core.history import History
 from qbo_attach.core.model import OF_ITS_TWIN, Action, Outcome, Status
 from qbo_attach.core.planned import twin_of
@@ -74,6 +75,7 @@ def find_leftovers(
         NotStartedError: the plan is not of this verification log.
     """
     planned = iter(plan)
+    done = _DoneIds(history)
     for row in verified:
         if row.status != Status.OK:
             yield _leftover(row, row.status, row.reason)
@@ -83,20 +85,37 @@ def find_leftovers(
             raise NotStartedError(
                 "the plan is not of this verification log: run qbo-attach plan, then leftovers"
             )
-        reason, detail = _why_not_there(its, history)
+        reason, detail = _why_not_there(its, history, done)
         if reason:
             yield _leftover(row, reason, detail)
 
 
-def _why_not_there(row: PlanRow, history: History) -> tuple[str, str]:
+class _DoneIds:
+    """The attachables that are done; all are read at the first question, which few plans ask."""
+
+    def __init__(self, history: History) -> None:
+        self._history = history
+        self._ids: set[str | int] | None = None
+
+    def __contains__(self, attachable_id: str) -> bool:
+        if self._ids is None:
+            done = self._history.rows.rows()
+            self._ids = {small_id(one.attachable_id) for one in done if one.attachable_id}
+        return bool(attachable_id) and small_id(attachable_id) in self._ids
+
+
+def _why_not_there(row: PlanRow, history: History, done: _DoneIds) -> tuple[str, str]:
     """Reason and words; empty for what is in QBO."""
     path = row.file_path
     if row.action == Action.CHANGED:
         return Outcome.CHANGED.value, row.reason
+    key = row.idempotency_key
+    if row.action == Action.SKIP and key and history.rows.at_key(key) is None:
+        return Outcome.NOT_SENT.value, "an undo has taken it back since it was planned"
     if row.action in _IN_QBO or history.rows.at_path(path) is not None:
         return "", ""
     other = twin_of(row)
-    if other and (row.qbo_attachable_id or history.rows.at_path(other) is not None):
+    if other and (history.rows.at_path(other) is not None or row.qbo_attachable_id in done):
         return "", ""
     if path in history.doubt_of_path:
         return Outcome.IN_DOUBT.value, "QBO has not yet been asked what arrived"

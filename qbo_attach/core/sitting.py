@@ -37,7 +37,7 @@ class Decision(NamedTuple):
 
 
 class _There(NamedTuple):
-    """Where a content is or goes: from which path, and which attachable it is by now."""
+    """Where a content is or goes: from which path, and which attachable it is, if it is done."""
 
     path: str
     attachable_id: str = ""

@@ -82,7 +82,7 @@ class PlanRow(NamedTuple):
     """upload_plan.csv: one row an `ok` attachment, with what the next upload would do.
 
     `qbo_attachable_id`: of an `existing` row, the attachable that QBO has; of one that is skipped,
-    the attachable that it is; of a duplicate, the one that has its content, if that was there.
+    the attachable that it is; of a duplicate of what was done, the one that has its content.
     `gone_attachable_id`: of a row that was done and is to be sent again, the one that QBO has no
     more.
     """

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 
 from qbo_attach.core import tables
-from qbo_attach.core.errors import NotStartedError, QboAttachError
+from qbo_attach.core.errors import NotStartedError, QboAttachError, TableError
 from qbo_attach.core.exceptions_book import MOST_FILES, NAME, decided, exceptions_book
 from qbo_attach.core.leftovers import (
     LEFTOVERS,
@@ -88,19 +88,23 @@ def run_leftovers(settings: Settings, to: str, *, copying: bool = True) -> Stage
             table.add(row)
     to_decide = undecided.all()
     # Copying may have taken hours, and somebody may have used them.
-    filled = _filled(target)
-    if not filled:
+    changed = _filled_meanwhile(target)
+    if not changed:
         with target.writing(NAME) as stream:
             stream.write(exceptions_book(to_decide, listed))
     return StageResult(
         (table.artifact(target, LEFTOVERS),),
         dict(counts),
-        tuple(_notes(target, len(to_decide), counts, filled)),
+        tuple(_notes(target, len(to_decide), counts, changed, settings.mapping_overrides)),
     )
 
 
 def _filled(target: Store) -> int:
-    """How many rows of a workbook that is there already people have filled."""
+    """How many rows of a workbook that is there already people have filled.
+
+    Raises:
+        TableError: it is no workbook, or is just being saved.
+    """
     try:
         with target.open_binary(NAME) as stream:
             return decided(stream, target.child_url(NAME))
@@ -108,21 +112,33 @@ def _filled(target: Store) -> int:
         return 0
 
 
-def _notes(target: Store, to_decide: int, counts: Counter[str], filled: int) -> Iterator[str]:
+def _filled_meanwhile(target: Store) -> str:
+    """What has become of it since, in words; "" if it is as it was and may be written anew."""
+    try:
+        filled = _filled(target)
+    except TableError as error:
+        return f"is not readable now ({error})"
+    return f"was filled meanwhile ({filled:,} rows)" if filled else ""
+
+
+def _notes(
+    target: Store, to_decide: int, counts: Counter[str], changed: str, in_use: str
+) -> Iterator[str]:
     unfinished = sum(counts[outcome.value] for outcome in RUN_AGAIN_OUTCOMES)
     if unfinished:
         yield f"{unfinished:,} of them are only not sent yet, or in doubt: qbo-attach run first."
-    if filled:
+    if changed:
         yield (
-            f"{target.child_url(NAME)} was filled meanwhile ({filled:,} rows) and is left as it "
-            f"is: it may lack what is new in {LEFTOVERS}. Keep it for MAPPING_OVERRIDES, and take "
-            "another --to for the next round."
+            f"{target.child_url(NAME)} {changed} and is left: it may lack what is new in "
+            f"{LEFTOVERS}. Keep it for MAPPING_OVERRIDES, and take another --to for the next round."
         )
     elif to_decide:
+        then = "set MAPPING_OVERRIDES to that file"
+        if in_use:
+            then = f"add these rows to {in_use}, which MAPPING_OVERRIDES names: one table has all"
         yield (
             f"{to_decide:,} legacy ids wait for a person: fill entity_refs (Bill:12, or exclude) "
-            f"and by_whom in {target.child_url(NAME)}, sheet decisions, set MAPPING_OVERRIDES to "
-            "that file, and run again."
+            f"and by_whom in {target.child_url(NAME)}, sheet decisions, {then}, and run again."
         )
     if failed := counts[NOT_COPIED]:
         yield f"{failed:,} files could not be copied: column problem of {LEFTOVERS}."

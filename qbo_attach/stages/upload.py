@@ -265,6 +265,8 @@ class UploadRun:
             asked = bool(self.batches) and settings.existing == "check"
             basis.check(runlog.segments, asked=asked)
         elif basis.segments != runlog.segments:
+            if self._is_taken_back(runlog.history):
+                basis.check(runlog.segments, asked=False)
             # Nothing of it is to be done, and a later plan has seen the files since.
             records = []
         pacer = make_pacer(settings, clock)
@@ -334,6 +336,13 @@ class UploadRun:
         """EXISTING=check: what the plan knew of QBO must still be so."""
         if self.settings.existing == "check" and self.batches:
             await refuse_if_changed(client, history, basis.asked_at, self._planned)
+
+    def _is_taken_back(self, history: History) -> bool:
+        """Whether an undo has deleted something that the plan leaves alone as done."""
+        return any(
+            row.action == Action.SKIP and history.rows.at_key(row.idempotency_key) is None
+            for row in self._planned()
+        )
 
     def _planned(self) -> Iterator[PlanRow]:
         """The rows of the run's own plan."""

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import pytest
 from openpyxl import Workbook, load_workbook
 
-from qbo_attach.core.chain import GroupFile, Intent, Recorded
+from qbo_attach.core.chain import Facts, GroupFile, Intent, Recorded
 from qbo_attach.core.entity_types import built_in_entity_types
 from qbo_attach.core.errors import NotStartedError, TableError
 from qbo_attach.core.exceptions_book import exceptions_book
@@ -52,6 +52,18 @@ def found(plan: list[PlanRow], known: History) -> dict[str, str]:
 def test_what_is_done_existing_or_skipped_is_in_qbo() -> None:
     plan = [plan_row("a"), plan_row("b", "existing"), plan_row("c", "skip")]
     assert found(plan, history(("a", "success"))) == {}
+
+
+def test_what_an_undo_took_back_after_the_plan_is_left_over() -> None:
+    skipped = plan_row("a", "skip")._replace(idempotency_key="key a")
+    twin = plan_row("b", "duplicate_content", "same content as a")._replace(qbo_attachable_id="9")
+    known = History()
+    known.apply(Recorded("t", "success", "key a", "a", attachable_id="9", file=file("a")))
+    assert found([skipped, twin], known) == {}
+    known.apply(Facts("c", 7, "", "", "", key="key a"))  # it is renamed
+    assert found([skipped, twin], known) == {}
+    known.apply(Recorded("t", "deleted", "key a", "c", attachable_id="9"))
+    assert found([skipped, twin], known) == {"a": "not_sent", "b": "not_sent"}
 
 
 @pytest.mark.parametrize(

@@ -89,11 +89,15 @@ def test_a_decided_sheet_goes_back_into_the_mapping(case: Case, tmp_path: Path) 
     line = next(row for row in sheet.iter_rows(min_row=2) if row[5].value == "missing_mapping")
     line[2].value, line[3].value = "exclude", "Ann"
     book.save(left / "exceptions.xlsx")
-    second = case.run(mapping_overrides=str(left / "exceptions.xlsx"))
+    in_use = str(left / "exceptions.xlsx")
+    second = case.run(mapping_overrides=in_use)
     files = int(line[7].value)
     before, after = first.statuses, second.statuses
     assert after.get("missing_mapping", 0) == before["missing_mapping"] - files
     assert after["excluded"] == before["excluded"] + files
+    decided = case.settings(mapping_overrides=in_use)
+    notes = run_leftovers(decided, str(tmp_path / "again"), copying=False).notes
+    assert any(f"add these rows to {in_use}" in note for note in notes), "one table has them all"
 
 
 def test_a_workbook_that_somebody_has_filled_is_never_written_over(
@@ -133,8 +137,9 @@ def fill(workbook: Path, name: str = "decisions") -> None:
     book.save(workbook)
 
 
-def test_a_workbook_that_is_filled_while_files_are_copied_is_left_and_told(
-    case: Case, tmp_path: Path
+@pytest.mark.parametrize("saved", ["filled", "in half"])
+def test_a_workbook_that_is_saved_while_files_are_copied_is_left_and_told(
+    case: Case, tmp_path: Path, saved: str
 ) -> None:
     case.run()
     left = tmp_path / "left"
@@ -147,10 +152,14 @@ def test_a_workbook_that_is_filled_while_files_are_copied_is_left_and_told(
         running = pool.submit(run_leftovers, case.settings(), str(left), copying=False)
         with plan.open("wb") as stream:
             fill(left / "exceptions.xlsx")
+            if saved == "in half":
+                half = (left / "exceptions.xlsx").read_bytes()[:1_000]
+                (left / "exceptions.xlsx").write_bytes(half)
+            kept = (left / "exceptions.xlsx").read_bytes()
             stream.write(rows_of_plan)
         notes = running.result().notes
-    assert load_workbook(left / "exceptions.xlsx")["decisions"]["D2"].value == "Ann"
-    assert any("filled" in note and "exceptions.xlsx" in note for note in notes)
+    assert (left / "exceptions.xlsx").read_bytes() == kept
+    assert any("exceptions.xlsx" in note and "is left" in note for note in notes)
 
 
 def test_what_a_run_would_still_send_is_pointed_out(case: Case, tmp_path: Path) -> None:

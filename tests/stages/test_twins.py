@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from qbo_attach.core.errors import NotStartedError
 from qbo_attach.core.leftovers import LEFTOVERS, LeftoverRow
 from qbo_attach.core.tables import RUNLOG, RunLogRow
 from qbo_attach.stages.leftovers import run_leftovers
 from qbo_attach.stages.report import run_report
+from qbo_attach.stages.upload import UploadRun
 from qbo_attach.storage.artifacts import read_table
 from qbo_attach.storage.files import Store
 from tests.stages.case import Case, opened, plan_only
@@ -71,6 +73,14 @@ def test_a_twin_stays_a_duplicate_in_the_tables_when_an_earlier_run_is_undone(
     first = case.run()
     second = case.run()
     undone(case, first.run_id)
+    left = case.sample.url + "/left"
+    run_leftovers(case.settings(), left, copying=False)
+    assert {one.name, other.name} <= left_over(Path(left))
+    with (
+        pytest.raises(NotStartedError, match="run qbo-attach plan again"),
+        UploadRun(case.settings()),
+    ):
+        pass  # the plan is from before the undo
     outcomes = run_report(case.settings()).counts
     assert outcomes == second.outcomes
     assert told(case, other) == "duplicate_content"
