@@ -21,6 +21,9 @@ from qbo_attach.storage.files import absolute_url, archive_of, is_absolute
 PRODUCTION_URL = "https://quickbooks.api.intuit.com"
 SANDBOX_URL = "https://sandbox-quickbooks.api.intuit.com"
 
+_ALIKE = 0.85
+"""How alike two names are, of 1, when one may be the other mistyped."""
+
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 
 
@@ -320,6 +323,25 @@ def provenance(
         shown = _shown(value)
         rows.append((name.upper(), shown if not _is_secret(info) or not shown else "***", source))
     return rows
+
+
+def misspelt(env_file: str = ".env") -> list[str]:
+    """What nobody reads and looks like a setting's name: sentences for a person.
+
+    A mistyped EXPECT_COMPANY_NAME guards nothing, and nothing else would tell.
+    """
+    from difflib import get_close_matches
+
+    known = [name.upper() for name in Settings.model_fields]
+    told = []
+    for name, place in (
+        *((name, "the environment") for name in os.environ),
+        *((name, env_file) for name in load_dotenv_names(env_file)),
+    ):
+        meant = get_close_matches(name.upper(), known, 1, cutoff=_ALIKE)
+        if meant and name.upper() not in known:
+            told.append(f"{name}, in {place}, is no setting: is {meant[0]} meant?")
+    return told
 
 
 def _shown(value: object) -> str:

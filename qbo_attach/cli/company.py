@@ -47,8 +47,10 @@ def _secret_line(prompt: str) -> str:
 @app.command
 def config() -> int:
     """Print the effective settings and where each came from; secrets are masked."""
-    from qbo_attach.settings import load_settings, provenance
+    from qbo_attach.settings import load_settings, misspelt, provenance
 
     for name, value, source in provenance(load_settings()):
         print(f"{name}={plain(value)}  ({source})")
+    for sentence in misspelt():
+        print(plain(sentence), file=sys.stderr)
     return 0

@@ -100,9 +100,9 @@ def leftovers(*, to: str, index_only: Flag = False, json: Json = False) -> int:
 def _lines(found: Standing) -> Iterator[tuple[str, str]]:
     from qbo_attach.core.watching import duration
 
-    what = f"Undo of {found.undoes}" if found.undoes else "Run"
     if found.run_id:
-        yield what, f"{found.run_id}, {_STATES[found.state]}"
+        of = f" of {found.undoes}" if found.undoes else ""
+        yield "Undo" if of else "Run", f"{found.run_id}{of}, {_STATES[found.state]}"
         company = f"{found.company} " if found.company else ""
         yield "Company", f"{company}(realm {found.realm_id}, {found.environment or 'unknown'})"
         yield "Since", found.started_at or "unknown"

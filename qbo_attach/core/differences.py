@@ -7,7 +7,7 @@ Every attachment has one state, as has every attachable that is none of them:
 | `=` | `equal` | QBO shows what was sent: entities, name and size (and content, where compared) |
 | `=` | `duplicate_content` | nothing of its own at QBO: the same content went under another path |
 | `+` | `missing` | done by the run log, and QBO has it no more |
-| `+` | `not_uploaded` | `ok`, and never sent or refused |
+| `+` | `not_uploaded` | `ok`, and never sent, refused, or taken back by an undo |
 | `-` | `unrecorded` | QBO has it, and the run log does not know it (or only by another id) |
 | `-` | `doubled` | one more attachable of an attachment that is there already |
 | `-` | `unknown` | an attachable of nobody here: a person's, or Intuit's conversion's |

@@ -214,7 +214,8 @@ class Comparison:
             finding = Finding(State.DUPLICATE_CONTENT, SAME_AS + self._twins[path])
         elif finding is None:
             refused = self._history.refused.get(path)
-            finding = Finding(State.NOT_UPLOADED, refused.error if refused else "never sent")
+            why = refused.error if refused else "never sent, or taken back by an undo"
+            finding = Finding(State.NOT_UPLOADED, why)
         elif finding.state not in (State.UNRECORDED, State.IN_DOUBT):
             self.estranged.append(path)
         return table_row(path, finding, finding.found)._replace(

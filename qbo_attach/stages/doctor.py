@@ -15,7 +15,7 @@ from qbo_attach.core.watching import duration
 from qbo_attach.qbo.client import QboClient
 from qbo_attach.qbo.faults import QboError, RefusedError
 from qbo_attach.qbo.pacing import SystemClock
-from qbo_attach.settings import Settings
+from qbo_attach.settings import Settings, misspelt
 from qbo_attach.stages.connection import (
     check_log_dir,
     environment_name,
@@ -89,10 +89,10 @@ def _settings(settings: Settings) -> tuple[str, str]:
     load_overrides(settings, load_entity_types(settings))
     load_file_types(settings)
     said = f"realm {realm} at {settings.base_url} ({environment_name(settings)})"
+    more = misspelt()
     if settings.qbo_access_token.get_secret_value():
-        more = "QBO_ACCESS_TOKEN ends within an hour; qbo-attach login keeps tokens fresh"
-        return LOOK, f"{said}; {more}"
-    return READY, said
+        more.append("QBO_ACCESS_TOKEN ends within an hour; qbo-attach login keeps tokens fresh")
+    return LOOK if more else READY, "; ".join((said, *more))
 
 
 def _files(settings: Settings) -> tuple[str, str]:

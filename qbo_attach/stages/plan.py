@@ -111,7 +111,8 @@ def plan_upload(settings: Settings, missing: Collection[str] | None = None) -> P
     settled_rows = artifact.rows if settled and not planner.history.doubts else None
     note_basis(log, Basis(artifact.sha256, chain.segments, checked.asked_at, settled_rows))
     table, estimate = write_estimate(settings, written.tally, planner.history)
-    notes = (*checked.notes, *_cut_off(planner.history), *estimate.sentences())
+    undone, doubted = _cut_off(planner.history), _doubted(settings, planner.history)
+    notes = (*checked.notes, *undone, *doubted, *estimate.sentences())
     return Planned(StageResult((artifact, table), dict(counts), notes), estimate)
 
 
@@ -146,6 +147,16 @@ def _write(
             yield row
 
     return _Written(write_table(log, tables.PLAN, PlanRow._fields, counted()), counts, tally)
+
+
+def _doubted(settings: Settings, history: History) -> Iterator[str]:
+    """What the duration does not count: how long QBO's silence must last."""
+    if files := len(history.doubt_of_key):
+        yield (
+            f"{files:,} attachments are in doubt since an earlier run. QBO is asked for them: what "
+            f"it does not show {settings.qbo_settle_s:g} s after that run ended (QBO_SETTLE_S) is "
+            "sent again, which comes on top of the duration."
+        )
 
 
 def _cut_off(history: History) -> Iterator[str]:

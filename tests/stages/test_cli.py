@@ -86,6 +86,18 @@ def test_config_shows_where_each_setting_came_from_and_masks_secrets(tmp_path: P
     assert "BATCH_SIZE=500  (default)" in done.stdout
 
 
+def test_config_and_doctor_tell_of_names_that_are_nearly_a_settings(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("MIN_COVERGE=0.5\n")
+    env = {"EXPECT_COMPANY_NAM": "Acme", "FILES_DIR": str(tmp_path), "XDG_DATA_DIRS": "/usr/share"}
+    told = _cli("config", cwd=tmp_path, env=env).stderr.splitlines()
+    assert told == [
+        "EXPECT_COMPANY_NAM, in the environment, is no setting: is EXPECT_COMPANY_NAME meant?",
+        "MIN_COVERGE, in .env, is no setting: is MIN_COVERAGE meant?",
+    ]
+    more = {"QBO_REALM_ID": "1", "QBO_ACCESS_TOKEN": "any", "QBO_BASE_URL": "http://127.0.0.1:9"}
+    assert told[0] in _cli("doctor", cwd=tmp_path, env={**env, **more}).stdout
+
+
 @pytest.mark.parametrize(
     ("variable", "value"),
     [("MIN_COVERAGE", "2"), ("FILES_PER_REQUEST", "0"), ("QBO_BASE_URL", "http://qbo.test")],
