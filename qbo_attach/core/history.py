@@ -159,6 +159,8 @@ class History:
         elif outcome in DONE_OUTCOMES and file is not None:
             self.refused.pop(record.path, None)
             self.facts.pop(record.path, None)
+            # What is there already may be another's: only who has read it tells its digest.
+            sent = "" if outcome == Outcome.ALREADY_IN_QBO else file.sha256
             self.rows.keep(
                 Done(  # by name takes a third longer, and there are hundreds of thousands
                     record.key,
@@ -169,7 +171,7 @@ class History:
                     file.size_bytes,
                     file.modified_at,
                     file.etag,
-                    record.sha256 or file.sha256,
+                    record.sha256 or sent,
                     record.attachable_id,
                     outcome,
                     self.run_id,

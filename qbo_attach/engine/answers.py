@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from qbo_attach.core.chain import GroupFile, Recorded
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 NOT_DONE_IN_A_ROW = 8
 """So many failed connections (or locked companies) without an answer between end the run."""
+FEW_FILES = 3
+"""Where items ask to come again so often, and are of no more files, these wait for the next run."""
 _LONGEST_BACKOFF_S = 30.0
 
 
@@ -31,6 +33,8 @@ class Answers:
         self._session = session
         self._refusals = RefusalWatch()
         self._not_done = 0
+        self._put_off: set[str] = set()
+        """Keys of the files whose items asked to come again, of the answers counted now."""
 
     def answered(self, group: Group, answer: UploadAnswer, duration_s: float) -> None:
         """QBO answered item by item."""
@@ -57,15 +61,33 @@ class Answers:
                     again.append(file)
         if missing:
             self._doubt(group, missing)
-        if not again or matched.made:
-            self._not_done = 0
-        elif self._waited(error := faults.NotDoneError(matched.refused[again[0].key])):
-            self.not_sent(group, again)
-            self._stop_waiting(error)
-            return
         alone = guess is Recovery.NOT_DONE
+        if not again or matched.made:
+            self._done()
+        elif not alone and self._is_put_off_too_often(group, matched, again):
+            return
         for files in ([file] for file in again) if alone else [again] if again else []:
             session.prepare(self._part(group, tuple(files)))
+
+    def _is_put_off_too_often(
+        self, group: Group, matched: Matched, files: Sequence[GroupFile]
+    ) -> bool:
+        """Count that these asked to come again, and wait; True: they do not in this run."""
+        self._put_off.update(file.key for file in files)
+        error = faults.NotDoneError(matched.refused[files[0].key])
+        if not self._waited(error):
+            return False
+        self.not_sent(group, files)
+        if len(self._put_off) > FEW_FILES:
+            self._stop_waiting(error)
+        else:
+            self._done()
+        return True
+
+    def _done(self) -> None:
+        """An answer came, and not all of it asked to come again."""
+        self._not_done = 0
+        self._put_off.clear()
 
     def _guess(self, group: Group, matched: Matched) -> tuple[Recovery | None, frozenset[str]]:
         """What follows for the files whose faults may be others', and their keys.
@@ -77,7 +99,7 @@ class Answers:
         by_key = {key: matched.refused[key] for key in unsure}
         kinds = {faults.recovery(fault) for fault in by_key.values()}
         doubtful = len(unsure) > 1 and Recovery.IN_DOUBT in kinds
-        different = len({by_key[key].code for key in matched.guessed}) > 1
+        different = len({fault.code for fault in by_key.values()}) > 1
         if not doubtful and not different:
             return None, frozenset()
         for fault in by_key.values():
@@ -85,8 +107,7 @@ class Answers:
                 self._session.stop(faults.StopError(fault))
         if doubtful:
             return Recovery.IN_DOUBT, unsure
-        then = Recovery.IN_DOUBT if group.may_come_late else Recovery.NOT_DONE
-        return then, matched.guessed
+        return (Recovery.IN_DOUBT if group.may_come_late else Recovery.NOT_DONE), unsure
 
     def _item_fault(
         self, group: Group, file: GroupFile, fault: Fault, duration_s: float
@@ -185,7 +206,7 @@ class Answers:
         Of a resend the refusal may be this one's only (a proxy's, say): the looks go on. Within a
         good answer they decide whether the refused sending had its effect.
         """
-        self._not_done = 0
+        self._done()
         good = _is_good(group, error)
         if good:
             self._session.refused_in_doubt[group.request_id] = error.fault

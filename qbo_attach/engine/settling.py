@@ -132,6 +132,8 @@ class Settling:
 
     def _go_anew(self, doubt: Doubt, files: tuple[GroupFile, ...], looks: int) -> None:
         """Send what never came under a new requestid; what was refused alone has its outcome."""
+        if not files:
+            return
         session, intent = self._session, doubt.intent
         refused = session.refused_in_doubt.pop(intent.request_id, None)
         if refused is not None and len(intent.files) == 1:
@@ -140,9 +142,7 @@ class Settling:
                 self._record(intent, file, Outcome.ERROR, error=error)
             return
         # Of several that were refused as one each goes alone, so that one holds up no other.
-        for some in (
-            [(file,) for file in files] if refused is not None else [files] if files else []
-        ):
+        for some in [(file,) for file in files] if refused is not None else [files]:
             group = session.new_group(some)
             group.clean = False
             group.looks = looks

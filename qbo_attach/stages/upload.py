@@ -338,11 +338,10 @@ class UploadRun:
             await refuse_if_changed(client, history, basis.asked_at, self._planned)
 
     def _is_taken_back(self, history: History) -> bool:
-        """Whether an undo has deleted something that the plan leaves alone as done."""
-        return any(
-            row.action == Action.SKIP and history.rows.at_key(row.idempotency_key) is None
-            for row in self._planned()
-        )
+        """Whether an undo has deleted something that the plan takes for done."""
+        done = (Action.SKIP, Action.CHANGED)
+        keys = (row.idempotency_key for row in self._planned() if row.action in done)
+        return any(key and history.rows.at_key(key) is None for key in keys)
 
     def _planned(self) -> Iterator[PlanRow]:
         """The rows of the run's own plan."""

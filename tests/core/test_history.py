@@ -62,6 +62,14 @@ def test_an_intent_without_outcome_is_in_doubt() -> None:
     assert history.done == {}
 
 
+def test_what_was_there_already_has_the_digest_of_who_read_it_alone() -> None:
+    known = file(1, sha256="a" * 64)
+    found = replace(ended(1, "already_in_qbo"), file=known)
+    assert folded(found).done["x/1.pdf"].sha256 == ""
+    assert folded(replace(found, sha256="b" * 64)).done["x/1.pdf"].sha256 == "b" * 64
+    assert folded(replace(found, outcome="success")).done["x/1.pdf"].sha256 == "a" * 64
+
+
 def test_an_outcome_takes_its_file_out_of_doubt_and_makes_the_group_partial() -> None:
     history = folded(intent("r1", 1, 2), ended(1))
     assert history.done["x/1.pdf"].attachable_id == "91"

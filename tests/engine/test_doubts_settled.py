@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections import Counter, deque
 from collections.abc import Sequence
@@ -189,10 +190,11 @@ def test_requestids_of_a_run_that_goes_well_are_used_once() -> None:
 
 @dataclass
 class OneMadeAllFaults(Company):
-    """Makes the first file of the first group, and answers all of that group with these faults."""
+    """Makes so many files of the first group, and answers all of that group with these faults."""
 
     said: tuple[Fault, ...] = ()
     told: bool = False
+    makes: int = 1
 
     async def upload(self, *given: Any, **named: Any) -> UploadAnswer:
         answer = await super().upload(*given, **named)
@@ -200,7 +202,7 @@ class OneMadeAllFaults(Company):
             return answer
         self.told = True
         made = [one.attachable for one in answer.items]
-        self.held = [(at, one) for at, one in self.held if one not in made[1:]]
+        self.held = [(at, one) for at, one in self.held if one not in made[self.makes :]]
         self.answered.clear()
         return UploadAnswer(tuple(ItemAnswer(fault=fault) for fault in self.said), 200, "t", "")
 
@@ -285,6 +287,68 @@ def test_items_that_ask_to_come_again_and_again_end_the_run_after_longer_and_lon
     assert "times in a row" in str(session.stopped)
     assert not session.log.history.doubts
     assert session.pacer.slots_within(20.0) == 0, "the realm is held back"
+
+
+@dataclass
+class OneLater(Company):
+    """Takes every file but one, whose item always asks to come again."""
+
+    async def upload(self, *given: Any, **named: Any) -> UploadAnswer:
+        parts = given[0]
+        if "5.pdf" not in [part.file_name for part in parts]:
+            return await super().upload(*given, **named)
+        named["before_first_byte"]()
+        self.requests_sent["upload"] += 1
+        answer = self._commit([p for p in parts if p.file_name != "5.pdf"], "none", late=False)
+        later = ItemAnswer(fault=Fault("140", "5.pdf is locked", status=200))
+        return UploadAnswer((*answer.items, later), 200, "t", "")
+
+
+def test_one_file_that_always_asks_to_come_again_waits_for_the_next_run_and_holds_up_none() -> None:
+    world = World()
+    world.company = OneLater(world.clock, deque(["lost"]))
+    session = world.run()
+    assert session.stopped is None
+    assert outcomes(session) == {"adopted": 3, "success": 3}
+    assert not session.log.history.doubts
+    assert sum(world.held().values()) == 6
+    world.company = Company(world.clock, held=world.company.held)
+    world.run()
+    assert world.held() == world.once
+
+
+class RefusesAll(Company):
+    """Refuses every file, in turn for one reason and another, with texts that fit no file."""
+
+    async def upload(self, *given: Any, **named: Any) -> UploadAnswer:
+        named["before_first_byte"]()
+        codes = itertools.cycle(["6041", "2010"])
+        faults = (Fault(code, "No", status=200) for code, _ in zip(codes, given[0], strict=False))
+        return UploadAnswer(tuple(ItemAnswer(fault=fault) for fault in faults), 200, "t", "")
+
+
+def test_refusals_that_are_told_apart_end_no_run() -> None:
+    world = World()
+    world.files = [file(n) for n in range(40)]
+    world.company = RefusesAll(world.clock)
+    session = world.run()
+    assert session.stopped is None
+    assert outcomes(session) == {"error": 40}
+
+
+@pytest.mark.parametrize("codes", [("2040", "140"), ("140", "2040")])
+def test_a_number_in_a_text_convicts_no_file_where_another_fault_differs(
+    codes: tuple[str, str],
+) -> None:
+    world = World()
+    world.files = world.files[:2]
+    said = tuple(
+        Fault(code, "in row 1 of the request" if code == "2040" else "locked", status=200)
+        for code in codes
+    )
+    world.company = company = OneMadeAllFaults(world.clock, said=said)
+    company.makes = 0
+    assert outcomes(world.run()) == {"success": 2}
 
 
 def test_different_faults_that_fit_no_file_are_told_apart_by_sending_each_alone() -> None:

@@ -19,6 +19,7 @@ from contextlib import aclosing, contextmanager
 from typing import Any
 
 from qbo_attach.core.chain import Intent, RunEnded, RunStarted
+from qbo_attach.engine import settling
 from qbo_attach.engine.answers import Answers
 from qbo_attach.engine.session import UploadSession
 from qbo_attach.engine.settling import Settling
@@ -78,7 +79,7 @@ def install(points: Points) -> None:
     _around(points, Answers, "failed", "answers.failed")
     _around(points, UploadSession, "record", "session.record")
     _around(points, UploadSession, "finish", "session.finish")
-    _around(points, Settling, "_look", "settle.look")
+    _around(points, settling, "look", "settle.look")
     _around(points, Settling, "_settled", "settle.group")
     _around(points, whole, "run_report", "report")
     _torn_write(points)

@@ -235,8 +235,8 @@ MUTANTS = (
         "different_faults_are_dealt_out_by_position",
         "of different faults that fit no file each is taken for the next file's",
         _ANSWERS,
-        "different = len({by_key[key].code for key in matched.guessed}) > 1",
-        "different = len({by_key[key].code for key in matched.guessed}) < 0",
+        "different = len({fault.code for fault in by_key.values()}) > 1",
+        "different = len({fault.code for fault in by_key.values()}) < 0",
         (SETTLED,),
     ),
     Mutant(
@@ -261,6 +261,22 @@ MUTANTS = (
         _ANSWERS,
         "        if not again or matched.made:\n",
         "        if group.files:\n",
+        (SETTLED,),
+    ),
+    Mutant(
+        "refusals_told_apart_are_waits",
+        "sending files alone, to tell their faults apart, counts among what ends a run",
+        _ANSWERS,
+        "elif not alone and self._is_put_off_too_often(group, matched, again):",
+        "elif self._is_put_off_too_often(group, matched, again):",
+        (SETTLED,),
+    ),
+    Mutant(
+        "one_locked_file_ends_the_run",
+        "a file that always asks to come again ends the run, so that no look is made",
+        _ANSWERS,
+        "if len(self._put_off) > FEW_FILES:",
+        "if self._put_off:",
         (SETTLED,),
     ),
     Mutant(
