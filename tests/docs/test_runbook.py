@@ -56,6 +56,7 @@ def test_the_runbooks_rehearsal_runs_as_it_is_written(reader: Reader) -> None:
     assert "all have the bytes sent" in shown["qbo-attach reconcile --full"]
 
 
+@pytest.mark.proof
 @pytest.mark.timeout(180)
 def test_the_readmes_own_commands_run_as_they_are_written(reader: Reader) -> None:
     """Of the README, the run alone ends with another status than 0: it says so in words."""

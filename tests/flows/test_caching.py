@@ -145,6 +145,7 @@ def append(path: Path, data: bytes) -> None:
     path.write_bytes(path.read_bytes() + data)
 
 
+@pytest.mark.proof
 def test_a_table_that_is_gone_or_altered_is_made_again(
     case: Case, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -228,6 +229,7 @@ def _lines(case: Case) -> list[str]:
     return (Path(case.log_dir) / tables.VERIFICATION).read_text().splitlines()
 
 
+@pytest.mark.proof
 def test_results_lie_at_the_workspace_on_s3_and_are_found_there(
     case: Case, s3_moto: Any, use_s3: Callable[[Any], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:

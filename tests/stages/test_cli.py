@@ -119,6 +119,7 @@ def test_a_missing_tree_is_not_taken_for_an_empty_one(tmp_path: Path) -> None:
     assert str(tmp_path / "none") in done.stderr
 
 
+@pytest.mark.proof
 def test_disk_and_s3_leave_equal_tables_but_for_times_and_etags(
     tmp_path: Path, s3_moto: S3Server, use_s3: Callable[[S3Server], None]
 ) -> None:

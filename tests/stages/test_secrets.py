@@ -105,6 +105,7 @@ def secrets_of(fake: RunningFake) -> set[str]:
     return {token.value for token in issued} | {SECRET, GIVEN}
 
 
+@pytest.mark.proof
 @pytest.mark.timeout(180)  # some ten processes one after another
 def test_secrets_are_in_the_tokens_file_and_nowhere_else(fake: RunningFake, tmp_path: Path) -> None:
     person = Person(fake, tmp_path)

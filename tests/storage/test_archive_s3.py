@@ -14,6 +14,7 @@ from tests.storage.test_archive import rows, zipped
 from tests.storage.test_store import listed, put, read
 
 
+@pytest.mark.proof
 def test_a_member_costs_one_request_of_about_its_size(s3_server: S3Server, s3_bucket: str) -> None:
     bodies = {f"Attach/C/Txn/80{n}/a.pdf": os.urandom(50_000) for n in range(200)}
     big = os.urandom(SMALL_BYTES + 1)
