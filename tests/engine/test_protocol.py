@@ -177,11 +177,12 @@ def test_what_is_left_of_a_group_in_part_at_qbo_goes_under_a_new_requestid() -> 
     assert (world.lost, world.doubled) == (0, 0)
 
 
-def test_a_resend_that_is_stopped_stays_in_doubt() -> None:
+@pytest.mark.parametrize("kind", ["fault_200", "403"])
+def test_a_resend_that_is_stopped_stays_in_doubt(kind: str) -> None:
     """Its first sending may still have its effect: it must not be taken for not sent."""
     rules = [
         upload("late_commit", 1, seconds=SETTLE_S + 30),
-        upload("fault_200", 2),
+        upload(kind, 2),
     ]
     world = World(1, rules, switches={"replay": "off"})
     first = world.run(1)

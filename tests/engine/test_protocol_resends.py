@@ -15,6 +15,7 @@ ANSWERS = {
     "refused item": upload("item_fault", 2, item=1),
     "locked company": upload("item_fault", 2, item=1, code="150"),
     "company ended": upload("fault_200", 2),
+    "app removed": upload("403", 2),
     "unauthorized": upload("401", 2),
 }
 
