@@ -244,6 +244,13 @@ def read_basis(log: Store, plan_sha256: str) -> Basis:
     return basis
 
 
+def is_taken_back(plan: Iterable[PlanRow], history: History) -> bool:
+    """Whether an undo has deleted something that the plan takes for done."""
+    done = (Action.SKIP, Action.CHANGED)
+    keys = (row.idempotency_key for row in plan if row.action in done)
+    return any(key and history.rows.at_key(key) is None for key in keys)
+
+
 def settled_plan(log: Store, segments: int) -> tuple[str, int]:
     """Digest and rows of a plan of which nothing is to be done.
 

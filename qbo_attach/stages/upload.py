@@ -52,7 +52,14 @@ from qbo_attach.stages.connection import (
     make_client,
     make_pacer,
 )
-from qbo_attach.stages.existing import Basis, deleted, read_basis, refuse_if_changed, settled_plan
+from qbo_attach.stages.existing import (
+    Basis,
+    deleted,
+    is_taken_back,
+    read_basis,
+    refuse_if_changed,
+    settled_plan,
+)
 from qbo_attach.stages.first_contact import approve_company
 from qbo_attach.stages.inputs import log_store
 from qbo_attach.stages.sources import StoredSources, store_name
@@ -265,7 +272,7 @@ class UploadRun:
             asked = bool(self.batches) and settings.existing == "check"
             basis.check(runlog.segments, asked=asked)
         elif basis.segments != runlog.segments:
-            if self._is_taken_back(runlog.history):
+            if is_taken_back(self._planned(), runlog.history):
                 basis.check(runlog.segments, asked=False)
             # Nothing of it is to be done, and a later plan has seen the files since.
             records = []
@@ -336,12 +343,6 @@ class UploadRun:
         """EXISTING=check: what the plan knew of QBO must still be so."""
         if self.settings.existing == "check" and self.batches:
             await refuse_if_changed(client, history, basis.asked_at, self._planned)
-
-    def _is_taken_back(self, history: History) -> bool:
-        """Whether an undo has deleted something that the plan takes for done."""
-        done = (Action.SKIP, Action.CHANGED)
-        keys = (row.idempotency_key for row in self._planned() if row.action in done)
-        return any(key and history.rows.at_key(key) is None for key in keys)
 
     def _planned(self) -> Iterator[PlanRow]:
         """The rows of the run's own plan."""
