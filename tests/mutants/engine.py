@@ -8,6 +8,7 @@ PROTOCOL = "tests/engine/test_protocol.py"
 RESENDS = "tests/engine/test_protocol_resends.py"
 SESSION = "tests/engine/test_session.py"
 SETTLED = "tests/engine/test_doubts_settled.py"
+FAULTS = "tests/engine/test_faults_in_answers.py"
 UPLOADING = "tests/core/test_uploading.py"
 
 _SESSION = "qbo_attach/engine/session.py"
@@ -213,7 +214,7 @@ MUTANTS = (
         _ANSWERS,
         "        good = _is_good(group, error)\n",
         "        good = _is_good(group, error) and not group.files\n",
-        (SETTLED,),
+        (FAULTS,),
     ),
     Mutant(
         "unnamed_faults_are_dealt_out_by_position",
@@ -221,7 +222,7 @@ MUTANTS = (
         _ANSWERS,
         "doubtful = len(unsure) > 1 and Recovery.IN_DOUBT in kinds",
         "doubtful = len(unsure) > len(group.files) and Recovery.IN_DOUBT in kinds",
-        (SETTLED,),
+        (FAULTS,),
     ),
     Mutant(
         "a_fault_is_the_first_files_that_it_fits",
@@ -229,7 +230,7 @@ MUTANTS = (
         _UPLOADING,
         "        if len(found) == 1:\n",
         "        if found:\n",
-        (UPLOADING, SETTLED),
+        (UPLOADING, FAULTS),
     ),
     Mutant(
         "different_faults_are_dealt_out_by_position",
@@ -237,7 +238,7 @@ MUTANTS = (
         _ANSWERS,
         "different = len({fault.code for fault in by_key.values()}) > 1",
         "different = len({fault.code for fault in by_key.values()}) < 0",
-        (SETTLED,),
+        (FAULTS,),
     ),
     Mutant(
         "a_stop_within_a_good_answer_had_no_effect",
@@ -245,7 +246,7 @@ MUTANTS = (
         _ANSWERS,
         "                if _is_good(group, error):\n",
         "                if _is_good(group, error) and not group.files:\n",
-        (SETTLED,),
+        (FAULTS,),
     ),
     Mutant(
         "a_number_in_a_text_is_an_entity",
@@ -253,7 +254,7 @@ MUTANTS = (
         _ANSWERS,
         "unsure = matched.guessed | matched.weak",
         "unsure = matched.guessed",
-        (SETTLED,),
+        (FAULTS,),
     ),
     Mutant(
         "items_that_come_again_are_not_counted",
@@ -261,7 +262,7 @@ MUTANTS = (
         _ANSWERS,
         "        if not again or matched.made:\n",
         "        if group.files:\n",
-        (SETTLED,),
+        (FAULTS,),
     ),
     Mutant(
         "refusals_told_apart_are_waits",
@@ -269,7 +270,7 @@ MUTANTS = (
         _ANSWERS,
         "elif not alone and self._is_put_off_too_often(group, matched, again):",
         "elif self._is_put_off_too_often(group, matched, again):",
-        (SETTLED,),
+        (FAULTS,),
     ),
     Mutant(
         "one_locked_file_ends_the_run",
@@ -277,7 +278,7 @@ MUTANTS = (
         _ANSWERS,
         "if len(self._put_off) > FEW_FILES:",
         "if self._put_off:",
-        (SETTLED,),
+        (FAULTS,),
     ),
     Mutant(
         "a_strangers_attachable_is_ours",
